@@ -1,0 +1,1 @@
+//! HTTP and JSON over a private Unix socket: the server inside the supervisor and its client.

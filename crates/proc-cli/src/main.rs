@@ -1,0 +1,3 @@
+//! `proc`: process supervision without orphans, lost logs and guessing.
+
+fn main() {}

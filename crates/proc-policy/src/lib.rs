@@ -1,0 +1,1 @@
+//! Restart policy as arithmetic: modes, exit filters, backoff, budgets, profiles and a simulator.

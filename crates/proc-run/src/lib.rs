@@ -1,0 +1,1 @@
+//! Run programs, bash scripts and pipelines to their end, with timeouts that take the whole tree.

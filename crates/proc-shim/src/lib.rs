@@ -1,0 +1,1 @@
+//! The small parent of one service: reaps it, keeps its exit code and its log, and outlives the supervisor.

@@ -1,0 +1,3 @@
+//! `proc-shim`: the parent, reaper and log writer of one service instance.
+
+fn main() {}

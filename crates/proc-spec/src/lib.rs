@@ -1,0 +1,1 @@
+//! What a project wants: service specs, proc.toml, Procfile, environment files, durations and sizes.
