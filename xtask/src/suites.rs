@@ -1,0 +1,109 @@
+//! The whole-program suites: each a test program in `tests/`, with the real components it needs.
+
+use anyhow::{Result, bail};
+
+use crate::components::{Component, ensure};
+use crate::shell::{cargo, run as sh, say};
+
+/// How the suites are run.
+pub(crate) struct Run {
+    /// The long sweeps too.
+    pub(crate) full: bool,
+    /// A skip is a failure.
+    pub(crate) strict: bool,
+}
+
+/// A suite and what it cannot do without.
+struct Suite {
+    name: &'static str,
+    needs: &'static [Component],
+}
+
+const SUITES: &[Suite] = &[Suite {
+    name: "stack",
+    needs: &[
+        Component {
+            program: "redis-server",
+            package: "redis-server",
+        },
+        Component {
+            program: "nginx",
+            package: "nginx-light",
+        },
+        Component {
+            program: "/usr/lib/postgresql/*/bin/postgres",
+            package: "postgresql",
+        },
+    ],
+}];
+
+/// Runs one suite, or all of them.
+///
+/// # Errors
+/// An unknown name, a failed suite, and with [`Run::strict`] a suite that had to be skipped.
+pub(crate) fn run(only: Option<&str>, options: &Run, args: &[String]) -> Result<()> {
+    let chosen: Vec<&Suite> = SUITES
+        .iter()
+        .filter(|s| only.is_none_or(|name| s.name == name))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = SUITES.iter().map(|s| s.name).collect();
+        bail!(
+            "no suite `{}`; there are: {}",
+            only.unwrap_or_default(),
+            names.join(", ")
+        );
+    }
+    sh(&mut cargo([
+        "build",
+        "--locked",
+        "-p",
+        "proc-cli",
+        "-p",
+        "proc-shim",
+    ]))?;
+    for suite in chosen {
+        let missing = ensure(suite.needs);
+        if missing.is_empty() {
+            run_one(suite, options, args)?;
+            continue;
+        }
+        let skip = format!(
+            "SKIPPED suite `{}`: missing {}",
+            suite.name,
+            missing.join(", ")
+        );
+        if options.strict {
+            bail!("{skip}");
+        }
+        say(&skip);
+    }
+    Ok(())
+}
+
+fn run_one(suite: &Suite, options: &Run, args: &[String]) -> Result<()> {
+    let mut test = cargo([
+        "test",
+        "--locked",
+        "-p",
+        "proc-tests",
+        "--test",
+        suite.name,
+        "--",
+    ]);
+    // Suites own ports, cgroups and process trees of the whole machine: one test at a time.
+    test.arg("--test-threads=1").args(args);
+    if options.full {
+        test.env("PROC_TEST_FULL", "1");
+    }
+    sh(&mut test)
+}
+
+/// Returns what a suite still misses after trying to install it.
+pub(crate) fn ensure_components(suite: &str) -> Vec<&'static str> {
+    SUITES
+        .iter()
+        .find(|s| s.name == suite)
+        .map(|s| ensure(s.needs))
+        .unwrap_or_default()
+}
