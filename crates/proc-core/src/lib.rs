@@ -1,1 +1,29 @@
 //! Start, identify, watch and end processes: verified identities, pidfd waits, tree kills that prove nothing survived.
+
+#![deny(unsafe_code)]
+
+mod child;
+mod end;
+mod handle;
+mod identity;
+#[cfg(feature = "async")]
+mod readiness;
+mod signal;
+mod spawn;
+mod stat;
+mod stop;
+#[expect(
+    unsafe_code,
+    reason = "the system calls that no safe crate offers; each block says why it is sound"
+)]
+mod sys;
+
+pub use child::{Child, StdIn};
+pub use end::ProcessEnd;
+pub use handle::{ProcessHandle, SignalError};
+pub use identity::{Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep};
+#[cfg(feature = "async")]
+pub use readiness::Readiness;
+pub use signal::{ParseSignalError, Signal};
+pub use spawn::{Spawn, SpawnError, Stdio};
+pub use stop::{Mechanism, ParseStopError, StopReport, StopSequence, StopStep, Survivor};

@@ -1,0 +1,292 @@
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::sys::pidfd::{self, Whom};
+use crate::{Identity, IdentityError, Liveness, OpenError, ProcessEnd, Signal};
+
+/// A process itself, not its number: a verified pidfd.
+///
+/// Signals reach this process or nothing, also after it was reaped and its number given away. Get one from
+/// [`Identity::open`], [`Child::handle`](crate::Child::handle), or a descriptor received over a socket.
+#[derive(Debug)]
+pub struct ProcessHandle {
+    fd: OwnedFd,
+    identity: Identity,
+}
+
+/// A signal could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalError {
+    /// The process has ended and was reaped (or, for a group, nobody is left in it).
+    #[error("process {pid} has ended")]
+    NoSuchProcess {
+        /// The number it had.
+        pid: u32,
+    },
+    /// The caller may not signal it.
+    #[error("no permission to send {signal} to process {pid}")]
+    PermissionDenied {
+        /// The number.
+        pid: u32,
+        /// The signal.
+        signal: Signal,
+    },
+    /// It cannot be told from a stranger, so nothing was sent.
+    #[error("process {pid} cannot be verified: {reason}")]
+    Unverified {
+        /// The number.
+        pid: u32,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("failed to send {signal} to process {pid}")]
+    System {
+        /// The number.
+        pid: u32,
+        /// The signal.
+        signal: Signal,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SignalError {
+    pub(crate) fn from_io(pid: u32, signal: Signal, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(libc::ESRCH) => Self::NoSuchProcess { pid },
+            Some(libc::EPERM) => Self::PermissionDenied { pid, signal },
+            _ => Self::System {
+                pid,
+                signal,
+                source,
+            },
+        }
+    }
+}
+
+impl ProcessHandle {
+    /// Opens whatever has this number now; to reopen a known process use [`Identity::open`].
+    ///
+    /// # Errors
+    /// [`IdentityError`] when nothing has the number or it may not be looked at.
+    pub fn of(pid: u32) -> Result<Self, IdentityError> {
+        let fd = pidfd::open(pid).map_err(|source| match source.raw_os_error() {
+            Some(libc::ESRCH) | None => IdentityError::NotFound { pid },
+            _ => IdentityError::NotInspectable { pid, source },
+        })?;
+        let identity = Identity::of_fd(pid, &fd)?;
+        Ok(Self { fd, identity })
+    }
+
+    /// Takes over a pidfd, for example one received over a socket.
+    ///
+    /// # Errors
+    /// When the descriptor is no pidfd, or its process has been reaped or lives in a namespace we cannot see.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let pid = pid_of(&fd)?;
+        let identity = Identity::of_fd(pid, &fd).map_err(|error| match error {
+            IdentityError::NotFound { .. } => io::Error::from_raw_os_error(libc::ESRCH),
+            IdentityError::NotInspectable { source, .. } => source,
+        })?;
+        Ok(Self { fd, identity })
+    }
+
+    /// Joins a verified pidfd with the record that was verified; the number is the one in our namespace.
+    pub(crate) fn verified(fd: OwnedFd, identity: &Identity) -> Result<Self, OpenError> {
+        let mut identity = identity.clone();
+        let own = crate::identity::pid_namespace();
+        if identity.pid_ns != own {
+            let pid = identity.pid;
+            identity.pid = pid_of(&fd).map_err(|source| OpenError::System { pid, source })?;
+            identity.pid_ns = own;
+        }
+        Ok(Self { fd, identity })
+    }
+
+    /// Joins a child of ours, not yet reaped, with its pidfd.
+    pub(crate) const fn of_child(fd: OwnedFd, identity: Identity) -> Self {
+        Self { fd, identity }
+    }
+
+    /// Returns the number it has (or had) in our pid namespace; for messages, never for signals.
+    pub const fn pid(&self) -> u32 {
+        self.identity.pid
+    }
+
+    /// Returns the record to save.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Sends a signal to the process, or to nothing.
+    ///
+    /// # Errors
+    /// [`SignalError::NoSuchProcess`] once it was reaped. A zombie takes any signal without effect.
+    pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
+        pidfd::send(self.fd.as_fd(), signal, Whom::Process)
+            .map_err(|error| SignalError::from_io(self.pid(), signal, error))
+    }
+
+    /// Sends a signal to the process group that this process leads, also after the leader itself has ended.
+    ///
+    /// Before Linux 6.9 the group has to be named by number; then it is done only while the leader, perhaps as a
+    /// zombie, still holds that number.
+    ///
+    /// # Errors
+    /// [`SignalError::NoSuchProcess`] when nobody is in the group (for example because this process leads none).
+    pub fn signal_group(&self, signal: Signal) -> Result<(), SignalError> {
+        let pid = self.pid();
+        match pidfd::send(self.fd.as_fd(), signal, Whom::Group) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.signal(Signal::PROBE)?;
+                pidfd::kill_group_number(pid, signal)
+                    .map_err(|error| SignalError::from_io(pid, signal, error))
+            }
+            result => result.map_err(|error| SignalError::from_io(pid, signal, error)),
+        }
+    }
+
+    /// Waits until the process has exited, at most `timeout` (`None`: for ever); says whether it has.
+    ///
+    /// It works for any process, child or not, and does not reap. A child must still be reaped by its parent.
+    ///
+    /// # Errors
+    /// Only when `poll(2)` fails, which it does for lack of memory.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Says whether the process has exited, reaped or not.
+    pub fn has_exited(&self) -> bool {
+        self.wait(Some(Duration::ZERO)).unwrap_or(false)
+    }
+
+    /// Returns how it ended, where the kernel tells a non-parent: after it was reaped, since Linux 6.15.
+    pub fn exit_info(&self) -> Option<ProcessEnd> {
+        let info = pidfd::info(self.fd.as_fd(), pidfd::INFO_EXIT).ok()?;
+        if info.mask & pidfd::INFO_EXIT == 0 {
+            return None;
+        }
+        ProcessEnd::from_wait_status(info.exit_code)
+    }
+
+    /// Tells whether the process lives, and how that was found out.
+    pub fn liveness(&self) -> Liveness {
+        match self.wait(Some(Duration::ZERO)) {
+            Ok(true) => {
+                let reaped = matches!(
+                    self.signal(Signal::PROBE),
+                    Err(SignalError::NoSuchProcess { .. })
+                );
+                let reason = if reaped {
+                    "it has ended and was reaped"
+                } else {
+                    "zombie: it has ended and was not reaped yet"
+                };
+                return Liveness::Dead {
+                    reason: reason.to_owned(),
+                };
+            }
+            Ok(false) => {}
+            Err(error) => {
+                return Liveness::Unknown {
+                    reason: error.to_string(),
+                };
+            }
+        }
+        let reason = match self.signal(Signal::PROBE) {
+            Ok(()) => "it has not exited",
+            Err(SignalError::PermissionDenied { .. }) => {
+                "it has not exited; it belongs to another user (EPERM)"
+            }
+            Err(SignalError::NoSuchProcess { .. }) => {
+                return Liveness::Dead {
+                    reason: "it has ended and was reaped".to_owned(),
+                };
+            }
+            Err(error) => {
+                return Liveness::Unknown {
+                    reason: error.to_string(),
+                };
+            }
+        };
+        Liveness::Alive {
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Makes another handle of the same process.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            fd: self.fd.try_clone()?,
+            identity: self.identity.clone(),
+        })
+    }
+
+    /// Waits in a tokio runtime until the process has exited; does not reap. Dropping the future is fine.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    #[cfg(feature = "async")]
+    pub async fn exited(&self) -> io::Result<()> {
+        // A descriptor of its own: two waiters of one process must not share a registration.
+        crate::Readiness::new(self.fd.try_clone()?)?
+            .readable()
+            .await
+    }
+}
+
+impl AsFd for ProcessHandle {
+    /// Readable once the process has exited.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<ProcessHandle> for OwnedFd {
+    fn from(handle: ProcessHandle) -> Self {
+        handle.fd
+    }
+}
+
+/// Asks for the number of a pidfd's process in our namespace.
+fn pid_of(fd: &OwnedFd) -> io::Result<u32> {
+    if let Ok(info) = pidfd::info(fd.as_fd(), pidfd::INFO_PID)
+        && info.mask & pidfd::INFO_PID != 0
+        && info.pid != 0
+    {
+        return Ok(info.pid);
+    }
+    use std::os::fd::AsRawFd;
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    match line.and_then(|pid| pid.trim().parse::<i64>().ok()) {
+        Some(pid) if pid > 0 => u32::try_from(pid).map_err(|_| io::ErrorKind::InvalidData.into()),
+        Some(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the descriptor is no pidfd",
+        )),
+    }
+}

@@ -1,0 +1,5 @@
+pub(crate) mod pidfd;
+pub(crate) mod pidfs;
+#[cfg(feature = "async")]
+pub(crate) mod readiness;
+pub(crate) mod spawn;

@@ -1,0 +1,159 @@
+//! An identity names one process, and nothing that comes after it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+
+use proc_core::{
+    Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep, ProcessEnd, Signal,
+    SignalError, Spawn, Stdio,
+};
+
+fn cat() -> proc_core::Child {
+    Spawn::new("cat")
+        .stdin(Stdio::Pipe)
+        .stdout(Stdio::Null)
+        .spawn()
+        .expect("cat starts")
+}
+
+const STEPS: [OpenStep; 3] = [OpenStep::Handle, OpenStep::Inode, OpenStep::Ticks];
+
+#[test]
+fn a_saved_identity_reopens_its_process_by_every_way_the_kernel_has() {
+    let child = cat();
+    let identity = child.identity().clone();
+    assert_eq!(Identity::of(child.pid()).unwrap(), identity);
+    let mut opened = 0;
+    for step in STEPS {
+        match identity.open_with(OpenOptions {
+            force_step: Some(step),
+        }) {
+            Ok(handle) => {
+                opened += 1;
+                handle.signal(Signal::PROBE).unwrap();
+                assert_eq!(handle.pid(), child.pid());
+            }
+            Err(OpenError::Unverified { .. }) => eprintln!("SKIP {step:?}: not on this kernel"),
+            Err(error) => panic!("{step:?}: {error}"),
+        }
+    }
+    assert!(opened > 0);
+    assert!(matches!(identity.liveness(), Liveness::Alive { .. }));
+    child.signal(Signal::KILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_zombie_is_dead_and_a_reaped_process_is_dead_by_every_way() {
+    let child = cat();
+    let identity = child.identity().clone();
+    child.signal(Signal::KILL).unwrap();
+    assert!(child.handle().wait(None).unwrap());
+    let Liveness::Dead { reason } = identity.liveness() else {
+        panic!("a zombie is dead")
+    };
+    assert!(reason.contains("zombie"), "{reason}");
+    let end = child.wait().unwrap();
+    assert_eq!(
+        end,
+        ProcessEnd::Signaled {
+            signal: Signal::KILL,
+            core_dumped: false
+        }
+    );
+    assert!(matches!(identity.liveness(), Liveness::Dead { .. }));
+    for step in STEPS {
+        let result = identity.open_with(OpenOptions {
+            force_step: Some(step),
+        });
+        assert!(result.is_err(), "{step:?}");
+    }
+    assert!(matches!(
+        identity.signal(Signal::TERM),
+        Err(SignalError::NoSuchProcess { .. })
+    ));
+    assert!(matches!(
+        child.signal(Signal::TERM),
+        Err(SignalError::NoSuchProcess { .. })
+    ));
+}
+
+#[test]
+fn another_boot_and_another_start_are_another_process() {
+    let identity = Identity::current().unwrap();
+    let earlier = Identity {
+        boot_id: "11111111-1111-1111-1111-111111111111".into(),
+        ..identity.clone()
+    };
+    assert!(matches!(earlier.open(), Err(OpenError::Dead { .. })));
+    assert!(matches!(
+        earlier.signal_with(
+            Signal::PROBE,
+            OpenOptions {
+                force_step: Some(OpenStep::Number)
+            }
+        ),
+        Err(SignalError::NoSuchProcess { .. })
+    ));
+    let bare = Identity {
+        pidfs_ino: None,
+        handle: None,
+        ..identity.clone()
+    };
+    assert!(bare.open().is_ok());
+    assert!(bare.same_process(&identity));
+    let younger = Identity {
+        start_ticks: bare.start_ticks + 1,
+        ..bare
+    };
+    assert!(matches!(younger.open(), Err(OpenError::Dead { .. })));
+    assert!(!younger.same_process(&identity));
+    assert!(matches!(
+        younger.signal_with(
+            Signal::PROBE,
+            OpenOptions {
+                force_step: Some(OpenStep::Number)
+            }
+        ),
+        Err(SignalError::NoSuchProcess { .. })
+    ));
+}
+
+#[test]
+fn a_number_nobody_has_is_not_found() {
+    for pid in [0, u32::MAX, i32::MAX as u32] {
+        assert!(
+            matches!(Identity::of(pid), Err(IdentityError::NotFound { .. })),
+            "{pid}"
+        );
+    }
+}
+
+#[test]
+fn pid_1_is_alive_whoever_asks() {
+    let init = Identity::of(1).unwrap();
+    assert!(init.liveness().is_alive());
+}
+
+#[test]
+fn a_child_reads_its_input_and_its_code_comes_back() {
+    let mut child = Spawn::new("sh")
+        .args(["-c", "read x; echo got $x; exit 7"])
+        .stdin(Stdio::Pipe)
+        .stdout(Stdio::Pipe)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.take_stdin().unwrap();
+    stdin.write_all(b"it\n").unwrap();
+    stdin.close();
+    let mut text = String::new();
+    File::from(child.take_stdout().unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(text, "got it\n");
+    assert_eq!(child.wait().unwrap(), ProcessEnd::Exited(7));
+    assert_eq!(child.wait().unwrap().shell_code(), 7);
+    if let Some(end) = child.handle().exit_info() {
+        assert_eq!(end, ProcessEnd::Exited(7));
+    }
+}
