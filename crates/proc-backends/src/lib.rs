@@ -1,1 +1,21 @@
-//! One spec, several ways to run it: the `Backend` trait, native services through the shim, systemd, launchd.
+//! One spec, several ways to run it: the [`Backend`] trait, and native
+//! services, each kept by a shim of its own.
+//!
+//! For supervisors: they decide, a backend carries out and tells what happened. A backend never
+//! restarts anything by itself and never ignores a field that it cannot honour.
+
+#![forbid(unsafe_code)]
+
+mod backend;
+mod capability;
+mod error;
+mod event;
+mod spec;
+mod status;
+
+pub use backend::{Backend, BoxFuture, SignalTarget};
+pub use capability::Capabilities;
+pub use error::{AdoptError, Errno, OperateError, StartError};
+pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
+pub use spec::{InstanceSpec, PassedSocket, StdinMode};
+pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};
