@@ -42,8 +42,7 @@ impl Bucket {
     /// Returns how long from `now` the next token is away, without taking it.
     pub fn wait(&self, rate: &BucketRate, now: Duration) -> Duration {
         let spare = scale(rate.every, f64::from(rate.burst.max(1) - 1));
-        self.owed(now)
-            .saturating_sub(now.saturating_add(spare))
+        self.owed(now).saturating_sub(now.saturating_add(spare))
     }
 
     /// Takes the next token and returns how long from `now` to wait for it.

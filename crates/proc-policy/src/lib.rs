@@ -48,6 +48,8 @@
 //! fixed (systemd, Nomad) the [`Profile`] gives up at the same exit in a steady crash loop, and
 //! earlier than the original when a burst straddles the end of its fixed window.
 
+#![forbid(unsafe_code)]
+
 mod bucket;
 mod counters;
 mod decide;
