@@ -1,0 +1,343 @@
+//! What holds whatever happens, in whatever order. `PROPTEST_CASES=100000` for a long look.
+
+use std::time::Duration;
+
+use proc_hooks::Phase as HookPhase;
+use proc_policy::{Jitter, Mode, RestartPolicy};
+use proptest::prelude::*;
+
+use super::{Action, Event, Exit, HookSet, Machine, Phase, Rules, Timer};
+use crate::state::State;
+
+/// One thing that the world does; what the machine waits for is answered by [`World`].
+#[derive(Debug, Clone)]
+enum Input {
+    Start,
+    Continue,
+    Stop,
+    Restart,
+    Hasten,
+    Needs(bool),
+    AnswerHooks(bool),
+    AnswerSpawn(bool),
+    AnswerEnd(bool),
+    LeaderEnds(i32),
+    Ready(bool),
+    Startup,
+    Unhealthy,
+    Lost,
+    Recovered,
+    Time(u64),
+    StrayExit,
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        2 => Just(Input::Start),
+        1 => Just(Input::Continue),
+        2 => Just(Input::Stop),
+        2 => Just(Input::Restart),
+        1 => Just(Input::Hasten),
+        4 => any::<bool>().prop_map(Input::Needs),
+        4 => any::<bool>().prop_map(Input::AnswerHooks),
+        6 => prop::bool::weighted(0.8).prop_map(Input::AnswerSpawn),
+        6 => prop::bool::weighted(0.9).prop_map(Input::AnswerEnd),
+        4 => (0..3).prop_map(Input::LeaderEnds),
+        2 => any::<bool>().prop_map(Input::Ready),
+        2 => Just(Input::Startup),
+        1 => Just(Input::Unhealthy),
+        1 => Just(Input::Lost),
+        1 => Just(Input::Recovered),
+        6 => (0_u64..40_000).prop_map(Input::Time),
+        1 => Just(Input::StrayExit),
+    ]
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let flags = any::<[bool; 9]>();
+    let mode = prop_oneof![Just(Mode::Never), Just(Mode::OnFailure), Just(Mode::Always)];
+    (flags, mode, 0_u32..4, 0_u32..4).prop_map(|(flags, mode, max, startup_max)| Rules {
+        policy: RestartPolicy {
+            mode,
+            max: Some(max),
+            startup_max: Some(startup_max),
+            reset_after: None,
+            count_clean: true,
+            jitter: Jitter::Equal,
+            ..RestartPolicy::default()
+        },
+        readiness: flags[0],
+        startup: flags[1],
+        detached: flags[2],
+        oneshot: flags[3],
+        scheduled: flags[4],
+        hooks: HookSet {
+            pre_start: flags[5],
+            post_start: flags[6],
+            pre_stop: flags[7],
+            post_stop: flags[8],
+        },
+        ..Rules::default()
+    })
+}
+
+/// A backend and a clock that do as they are told, one answer at a time.
+struct World {
+    machine: Machine,
+    now: Duration,
+    needs: bool,
+    hooks: Option<HookPhase>,
+    spawning: bool,
+    ending: bool,
+    leader: Option<u64>,
+    runs: u64,
+    /// Exits that happened, and exits that were told.
+    exits: u64,
+    told: u64,
+    last_state: State,
+    restarts_in_a_row: u32,
+}
+
+impl World {
+    fn new(rules: Rules) -> Self {
+        Self {
+            machine: Machine::new(rules),
+            now: Duration::from_secs(1_000_000),
+            needs: false,
+            hooks: None,
+            spawning: false,
+            ending: false,
+            leader: None,
+            runs: 0,
+            exits: 0,
+            told: 0,
+            last_state: State::Stopped,
+            restarts_in_a_row: 0,
+        }
+    }
+
+    fn apply(&mut self, input: &Input) {
+        match input {
+            Input::Start => {
+                self.restarts_in_a_row = 0;
+                self.step(Event::Start {
+                    by_hand: true,
+                    by: None,
+                });
+            }
+            Input::Continue => self.step(Event::Start {
+                by_hand: false,
+                by: None,
+            }),
+            Input::Stop => self.step(Event::Stop {
+                kind: "stop",
+                by: None,
+            }),
+            Input::Restart => {
+                self.restarts_in_a_row = 0;
+                self.step(Event::Restart {
+                    kind: "restart",
+                    by: None,
+                });
+            }
+            Input::Hasten => self.step(Event::Hasten),
+            Input::Needs(hold) => self.needs = *hold,
+            Input::AnswerHooks(ok) => self.answer_hooks(*ok),
+            Input::AnswerSpawn(ok) => self.answer_spawn(*ok),
+            Input::AnswerEnd(clean) => self.answer_end(*clean),
+            Input::LeaderEnds(code) => self.leader_ends(*code),
+            Input::Ready(true) => self.step(Event::Ready { evidence: None }),
+            Input::Ready(false) => self.step(Event::NotReady {
+                evidence: "no".to_owned(),
+            }),
+            Input::Startup => self.step(Event::StartupPassed),
+            Input::Unhealthy => self.step(Event::Unhealthy {
+                evidence: "no".to_owned(),
+            }),
+            Input::Lost => self.step(Event::Lost {
+                cause: "killed".to_owned(),
+            }),
+            Input::Recovered => self.step(Event::Recovered),
+            Input::Time(ms) => self.pass(Duration::from_millis(*ms)),
+            Input::StrayExit => {
+                let exit = self.exit(1);
+                self.step(Event::Exited {
+                    run: 1_000_000,
+                    exit,
+                });
+            }
+        }
+        if self.needs {
+            self.step(Event::Gate);
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some((due, timer)) = self
+            .machine
+            .next_deadline()
+            .filter(|(due, _)| *due <= until)
+        {
+            self.now = self.now.max(due);
+            if timer == Timer::Retry && self.machine.phase() == Phase::Backoff {
+                self.restarts_in_a_row += 1;
+            }
+            self.step(Event::Due(timer));
+            if self.needs {
+                self.step(Event::Gate);
+            }
+        }
+        self.now = until;
+    }
+
+    fn answer_hooks(&mut self, ok: bool) {
+        if let Some(phase) = self.hooks.take() {
+            let result = if ok { Ok(()) } else { Err("hook".to_owned()) };
+            self.step(Event::HooksDone(phase, result));
+        }
+    }
+
+    fn answer_spawn(&mut self, ok: bool) {
+        if !std::mem::take(&mut self.spawning) {
+            return;
+        }
+        if ok {
+            self.runs += 1;
+            self.leader = Some(self.runs);
+            self.step(Event::Spawned { run: self.runs });
+        } else {
+            let failed = Event::SpawnFailed {
+                reason: "no".to_owned(),
+                code: 127,
+                random: 0.3,
+            };
+            self.step(failed);
+        }
+    }
+
+    fn answer_end(&mut self, clean: bool) {
+        if !self.ending {
+            return;
+        }
+        if clean {
+            self.leader_ends(143);
+        }
+        self.ending = false;
+        let survivors = (!clean).then(|| "9 (x)".to_owned());
+        self.step(Event::TreeGone {
+            survivors,
+            random: 0.7,
+        });
+    }
+
+    fn leader_ends(&mut self, code: i32) {
+        if let Some(run) = self.leader.take() {
+            self.exits += 1;
+            let exit = self.exit(code);
+            self.step(Event::Exited { run, exit });
+        }
+    }
+
+    fn exit(&self, code: i32) -> Exit {
+        Exit {
+            code: Some(code),
+            signal: None,
+            core_dumped: false,
+            oom: false,
+            at_ms: 0,
+            runtime: Duration::from_secs(u64::from(code == 1) * 10),
+            unknown: None,
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let gate = event == Event::Gate;
+        for action in self.machine.step(event, self.now) {
+            match action {
+                Action::Hooks(phase) => self.hooks = Some(phase),
+                Action::CancelHooks => self.hooks = None,
+                Action::Spawn => {
+                    // Either its needs hold now, or they held when its hooks began.
+                    assert!(
+                        gate || self.machine.rules().hooks.pre_start,
+                        "started unasked"
+                    );
+                    assert!(!self.spawning && self.leader.is_none(), "a second copy");
+                    self.spawning = true;
+                }
+                Action::End => self.ending = true,
+                Action::Watch | Action::Unwatch => {}
+                Action::Schedule => self.machine_next_at(),
+                Action::Tell(transition) => {
+                    assert_eq!(
+                        transition.from, self.last_state,
+                        "a gap between transitions"
+                    );
+                    self.last_state = transition.to;
+                    self.told += u64::from(transition.exit.is_some());
+                }
+            }
+        }
+        self.invariants();
+    }
+
+    fn machine_next_at(&mut self) {
+        let due = self.now + Duration::from_secs(3600);
+        self.machine.step(Event::NextAt(due), self.now);
+    }
+
+    fn invariants(&self) {
+        let machine = &self.machine;
+        if matches!(machine.state(), State::Running | State::Unattended) || machine.is_ready() {
+            assert!(
+                machine.is_live(),
+                "{:?} without a live child",
+                machine.phase()
+            );
+        }
+        assert!(!machine.is_live() || self.leader.is_some() || self.exits > self.told);
+        assert!(self.told <= self.exits, "an exit was told twice");
+        let max = machine.rules().policy.max.unwrap_or(u32::MAX);
+        assert!(self.restarts_in_a_row <= max, "budget exceeded");
+    }
+
+    /// Answers everything until nothing is left to answer.
+    fn quiesce(&mut self) {
+        for _ in 0..20 {
+            self.answer_hooks(true);
+            self.answer_spawn(true);
+            self.answer_end(true);
+            self.pass(Duration::from_secs(6));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn holds_for_every_sequence(
+        rules in rules(),
+        inputs in prop::collection::vec(input(), 1..80),
+    ) {
+        let mut world = World::new(rules);
+        for input in &inputs {
+            world.apply(input);
+        }
+        // From wherever this led: a stop always reaches down.
+        world.step(Event::Stop { kind: "stop", by: None });
+        world.needs = false;
+        world.quiesce();
+        prop_assert!(world.machine.state().is_down(), "{:?}", world.machine.phase());
+        prop_assert!(!world.spawning);
+        prop_assert!(world.leader.is_none() || world.machine.state() == State::Failed);
+        if world.leader.is_none() {
+            prop_assert_eq!(world.told, world.exits, "every exit is told exactly once");
+        }
+        // And a start by hand leaves it again.
+        world.step(Event::Start { by_hand: true, by: None });
+        let phase = world.machine.phase();
+        let left = matches!(phase, Phase::Pending | Phase::Scheduled);
+        // What survived the stop is ended first.
+        prop_assert!(left || (phase == Phase::Ending && world.leader.is_some()), "{:?}", phase);
+    }
+}
