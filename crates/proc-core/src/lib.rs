@@ -2,12 +2,15 @@
 
 #![deny(unsafe_code)]
 
+mod attributes;
+mod cgroup;
 mod child;
 mod end;
 mod handle;
 mod identity;
 #[cfg(feature = "async")]
 mod readiness;
+mod resolve;
 mod signal;
 mod spawn;
 mod stat;
@@ -18,12 +21,18 @@ mod stop;
 )]
 mod sys;
 
+pub use attributes::{
+    Attributes, CgroupSpec, Downgrade, IoClass, IoPriority, Limit, ParseAttributeError,
+    ParseResourceError, Resource, SessionMode,
+};
+pub use cgroup::Cgroup;
 pub use child::{Child, StdIn};
 pub use end::ProcessEnd;
 pub use handle::{ProcessHandle, SignalError};
 pub use identity::{Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep};
 #[cfg(feature = "async")]
 pub use readiness::Readiness;
+pub use resolve::{ApplyFailure, AttributeError, ResolvedAttributes};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn::{Spawn, SpawnError, Stdio};
 pub use stop::{Mechanism, ParseStopError, StopReport, StopSequence, StopStep, Survivor};

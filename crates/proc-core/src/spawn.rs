@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::sys::launch::{self, Fault, LaunchError};
 use crate::sys::spawn::{Action, Plan};
-use crate::{Child, Signal, StdIn, sys};
+use crate::{ApplyFailure, AttributeError, Child, ResolvedAttributes, Signal, StdIn, sys};
 
 /// Where one of the three standard streams of a child goes.
 #[derive(Debug, Default)]
@@ -42,6 +43,8 @@ pub struct Spawn {
     stdio: [Stdio; 3],
     group: bool,
     fds: Vec<(OwnedFd, RawFd)>,
+    attributes: Option<ResolvedAttributes>,
+    terminal: bool,
 }
 
 /// A program could not be started; nothing runs.
@@ -83,6 +86,9 @@ pub enum SpawnError {
         /// The value.
         value: String,
     },
+    /// An attribute could not be applied.
+    #[error(transparent)]
+    Attribute(#[from] AttributeError),
     /// Something else failed on the way.
     #[error("failed to start `{program}`: {step}")]
     System {
@@ -102,7 +108,7 @@ impl SpawnError {
         match self {
             Self::NotFound { .. } => 127,
             Self::NotExecutable { .. } => 126,
-            Self::WorkingDirectory { .. } | Self::Malformed { .. } | Self::System { .. } => 125,
+            _ => 125,
         }
     }
 }
@@ -122,6 +128,8 @@ impl Spawn {
             stdio: Default::default(),
             group: true,
             fds: Vec::new(),
+            attributes: None,
+            terminal: false,
         }
     }
 
@@ -210,6 +218,22 @@ impl Spawn {
         self
     }
 
+    /// Applies these attributes before the program runs; their session mode takes the place of [`group`](Self::group).
+    ///
+    /// For a small process without other threads' locks to fear, such as a shim: the child borrows the caller's
+    /// memory until exec and makes plain system calls only.
+    pub fn attributes(mut self, attributes: ResolvedAttributes) -> Self {
+        self.attributes = Some(attributes);
+        self
+    }
+
+    /// Makes standard input the controlling terminal of the child's new session; needs
+    /// [`SessionMode::Session`](crate::SessionMode::Session) in the [`attributes`](Self::attributes).
+    pub const fn controlling_terminal(mut self, yes: bool) -> Self {
+        self.terminal = yes;
+        self
+    }
+
     /// Starts the program.
     ///
     /// # Errors
@@ -260,8 +284,17 @@ impl Spawn {
             actions: &actions,
             own_group: self.group,
         };
-        let pid = sys::spawn::spawn(&plan)
-            .map_err(|source| explain(&name, self.cwd.as_deref(), source))?;
+        let cwd = self.cwd.as_deref();
+        let pid = match &self.attributes {
+            None => sys::spawn::spawn(&plan).map_err(|source| explain(&name, cwd, source))?,
+            Some(attributes) => {
+                let started = launch::launch(&plan, attributes.prepared(), self.terminal);
+                started.map_err(|error| match error {
+                    LaunchError::System(source) => system("fork")(source),
+                    LaunchError::Fault(fault) => explain_fault(&name, cwd, attributes, fault),
+                })?
+            }
+        };
         let [stdin, stdout, stderr] = ours;
         Child::adopt(pid, stdin.map(StdIn::new), stdout, stderr)
             .map_err(system("opening the new process"))
@@ -398,6 +431,34 @@ fn lift(moves: &mut [(OwnedFd, RawFd)]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says what the child could not do.
+fn explain_fault(
+    program: &str,
+    cwd: Option<&Path>,
+    attributes: &ResolvedAttributes,
+    fault: Fault,
+) -> SpawnError {
+    let errno = io::Error::from_raw_os_error;
+    let system = |step, code| SpawnError::System {
+        program: program.to_owned(),
+        step,
+        source: errno(code),
+    };
+    match fault {
+        Fault::Attribute(failure) => attributes.explain(ApplyFailure(failure)).into(),
+        Fault::Descriptors(code) => system("descriptors", code),
+        Fault::Terminal(code) => system("controlling terminal", code),
+        Fault::Chdir(code) => {
+            let cwd = cwd.map(|cwd| cwd.display().to_string()).unwrap_or_default();
+            SpawnError::WorkingDirectory {
+                cwd,
+                source: errno(code),
+            }
+        }
+        Fault::Exec(code) => explain(program, None, errno(code)),
+    }
 }
 
 /// Finds out what an exec or chdir error was about.

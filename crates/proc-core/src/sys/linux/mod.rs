@@ -1,5 +1,8 @@
+pub(crate) mod apply;
+pub(crate) mod launch;
 pub(crate) mod pidfd;
 pub(crate) mod pidfs;
 #[cfg(feature = "async")]
 pub(crate) mod readiness;
 pub(crate) mod spawn;
+pub(crate) mod users;

@@ -105,7 +105,7 @@ impl Drop for Actions {
     }
 }
 
-fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
+pub(super) fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
     strings
         .iter()
         .map(|text| text.as_ptr().cast_mut())

@@ -1,0 +1,342 @@
+//! What happens between fork and exec: raw system calls in a fixed order, no allocation, no lock, no libc wrapper
+//! that would talk to other threads (glibc's `setuid` does, and the child may share our memory).
+
+use std::os::fd::RawFd;
+
+use libc::{c_int, c_long};
+
+use crate::{Limit, Resource, SessionMode};
+
+/// One thing to apply, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Step {
+    Signals,
+    Session,
+    Cgroup,
+    OomScoreAdj,
+    Nice,
+    IoPriority,
+    CpuAffinity,
+    Limit,
+    Umask,
+    Groups,
+    Group,
+    User,
+    NoNewPrivs,
+    CloseFds,
+}
+
+impl Step {
+    /// Every step, each at the index that is its number.
+    pub(crate) const ALL: &[Self] = &[
+        Self::Signals,
+        Self::Session,
+        Self::Cgroup,
+        Self::OomScoreAdj,
+        Self::Nice,
+        Self::IoPriority,
+        Self::CpuAffinity,
+        Self::Limit,
+        Self::Umask,
+        Self::Groups,
+        Self::Group,
+        Self::User,
+        Self::NoNewPrivs,
+        Self::CloseFds,
+    ];
+}
+
+/// The step that failed, which of several, and the error number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    pub(crate) index: u8,
+    pub(crate) errno: i32,
+}
+
+/// Room for 1024 CPUs, what the kernel's default mask has.
+const CPU_WORDS: usize = 16;
+
+/// Everything as plain numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) session: SessionMode,
+    pub(crate) cgroup: Option<RawFd>,
+    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) io_priority: Option<i32>,
+    pub(crate) cpus: Option<[u64; CPU_WORDS]>,
+    /// Resource number, soft, hard.
+    pub(crate) limits: Vec<(i32, u64, u64)>,
+    pub(crate) limit_names: Vec<Limit>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) no_new_privs: bool,
+    pub(crate) close_fds: bool,
+}
+
+/// The 32-bit calls where the plain names still mean 16-bit ids.
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+mod ids {
+    pub(super) use libc::{
+        SYS_setgroups32 as GROUPS, SYS_setresgid32 as GROUP, SYS_setresuid32 as USER,
+    };
+}
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+mod ids {
+    pub(super) use libc::{SYS_setgroups as GROUPS, SYS_setresgid as GROUP, SYS_setresuid as USER};
+}
+
+/// Makes a raw system call; `Err` is the error number.
+macro_rules! call {
+    ($number:expr $(, $argument:expr)*) => {{
+        // SAFETY: the arguments are numbers, or pointers to live values of the kernel's layout.
+        let result = unsafe { libc::syscall($number $(, $argument)*) };
+        if result < 0 { Err(errno()) } else { Ok(result) }
+    }};
+}
+
+fn errno() -> i32 {
+    // SAFETY: the location is this thread's own.
+    unsafe { *libc::__errno_location() }
+}
+
+impl Prepared {
+    /// Adds a CPU to the mask; `None` when there is no room for it.
+    pub(crate) fn allow_cpu(&mut self, cpu: u32) -> Option<()> {
+        let mask = self.cpus.get_or_insert([0; CPU_WORDS]);
+        *mask.get_mut((cpu / 64) as usize)? |= 1 << (cpu % 64);
+        Some(())
+    }
+
+    /// Notes the supplementary groups. An unprivileged caller that asks for itself and nothing more needs no call.
+    pub(crate) fn set_groups(&mut self, mut groups: Vec<u32>, only_the_users: bool) {
+        groups.sort_unstable();
+        groups.dedup();
+        let own = super::users::own_uid();
+        let unchanged =
+            own != 0 && self.uid == Some(own) && self.gid == Some(super::users::own_gid());
+        if unchanged && only_the_users {
+            return;
+        }
+        self.groups = Some(groups);
+    }
+
+    /// Applies everything to the calling process.
+    pub(crate) fn apply(&self) -> Result<(), Failure> {
+        let at = |step, index| move |errno| Failure { step, index, errno };
+        reset_signals().map_err(at(Step::Signals, 0))?;
+        match self.session {
+            SessionMode::Group => call!(libc::SYS_setpgid, 0 as c_long, 0 as c_long)
+                .map_err(at(Step::Session, 0))
+                .map(drop)?,
+            SessionMode::Session => call!(libc::SYS_setsid)
+                .map_err(at(Step::Session, 0))
+                .map(drop)?,
+            SessionMode::Inherit => {}
+        }
+        if let Some(procs) = self.cgroup {
+            write(procs, b"0").map_err(at(Step::Cgroup, 0))?;
+        }
+        if let Some(adjust) = self.oom_score_adj {
+            set_oom_score_adj(adjust).map_err(at(Step::OomScoreAdj, 0))?;
+        }
+        if let Some(nice) = self.nice {
+            call!(libc::SYS_setpriority, libc::PRIO_PROCESS, 0 as c_long, nice)
+                .map_err(at(Step::Nice, 0))?;
+        }
+        if let Some(priority) = self.io_priority {
+            // 1 is IOPRIO_WHO_PROCESS, 0 is the caller.
+            call!(libc::SYS_ioprio_set, 1 as c_long, 0 as c_long, priority)
+                .map_err(at(Step::IoPriority, 0))?;
+        }
+        if let Some(cpus) = &self.cpus {
+            call!(
+                libc::SYS_sched_setaffinity,
+                0 as c_long,
+                size_of_val(cpus),
+                cpus.as_ptr()
+            )
+            .map_err(at(Step::CpuAffinity, 0))?;
+        }
+        for (index, (resource, soft, hard)) in self.limits.iter().enumerate() {
+            let limit = [*soft, *hard];
+            call!(
+                libc::SYS_prlimit64,
+                0 as c_long,
+                *resource,
+                limit.as_ptr(),
+                std::ptr::null::<u64>()
+            )
+            .map_err(at(Step::Limit, index.min(255) as u8))?;
+        }
+        if let Some(umask) = self.umask {
+            call!(libc::SYS_umask, umask).map_err(at(Step::Umask, 0))?;
+        }
+        self.become_user()?;
+        if self.no_new_privs {
+            call!(
+                libc::SYS_prctl,
+                libc::PR_SET_NO_NEW_PRIVS,
+                1 as c_long,
+                0 as c_long,
+                0 as c_long,
+                0 as c_long
+            )
+            .map_err(at(Step::NoNewPrivs, 0))?;
+        }
+        if self.close_fds {
+            close_on_exec_from(3).map_err(at(Step::CloseFds, 0))?;
+        }
+        Ok(())
+    }
+
+    /// Groups before group before user: each step needs the privilege that the last gives up.
+    fn become_user(&self) -> Result<(), Failure> {
+        let at = |step| {
+            move |errno| Failure {
+                step,
+                index: 0,
+                errno,
+            }
+        };
+        if let Some(groups) = &self.groups {
+            call!(ids::GROUPS, groups.len(), groups.as_ptr()).map_err(at(Step::Groups))?;
+        }
+        if let Some(gid) = self.gid {
+            call!(ids::GROUP, gid, gid, gid).map_err(at(Step::Group))?;
+        }
+        if let Some(uid) = self.uid {
+            call!(ids::USER, uid, uid, uid).map_err(at(Step::User))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the kernel's number; libc's type for it differs from one libc to the other.
+pub(crate) fn rlimit_of(resource: Resource) -> i32 {
+    match resource {
+        Resource::Memory | Resource::As => libc::RLIMIT_AS as _,
+        Resource::Pids | Resource::Nproc => libc::RLIMIT_NPROC as _,
+        Resource::Nofile => libc::RLIMIT_NOFILE as _,
+        Resource::Core => libc::RLIMIT_CORE as _,
+        Resource::Cpu => libc::RLIMIT_CPU as _,
+        Resource::Data => libc::RLIMIT_DATA as _,
+        Resource::Fsize => libc::RLIMIT_FSIZE as _,
+        Resource::Memlock => libc::RLIMIT_MEMLOCK as _,
+        Resource::Stack => libc::RLIMIT_STACK as _,
+        Resource::Rss => libc::RLIMIT_RSS as _,
+        Resource::Nice => libc::RLIMIT_NICE as _,
+        Resource::Rtprio => libc::RLIMIT_RTPRIO as _,
+        Resource::Rttime => libc::RLIMIT_RTTIME as _,
+        Resource::Sigpending => libc::RLIMIT_SIGPENDING as _,
+        Resource::Msgqueue => libc::RLIMIT_MSGQUEUE as _,
+        Resource::Locks => libc::RLIMIT_LOCKS as _,
+    }
+}
+
+/// Sets every signal to its default and empties the mask.
+fn reset_signals() -> Result<(), i32> {
+    // The kernel's `struct sigaction` begins with the handler and is at most 32 bytes; all zero is SIG_DFL without
+    // flags and with an empty mask.
+    let default = [0u64; 4];
+    let mut old = [0u64; 4];
+    for signal in 1..=64 {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        // Asking first and setting only what is not default is not cheaper: both are one call.
+        call!(
+            libc::SYS_rt_sigaction,
+            signal as c_int,
+            default.as_ptr(),
+            old.as_mut_ptr(),
+            8usize
+        )?;
+    }
+    let none = [0u64; 1];
+    call!(
+        libc::SYS_rt_sigprocmask,
+        libc::SIG_SETMASK,
+        none.as_ptr(),
+        std::ptr::null::<u64>(),
+        8usize
+    )?;
+    Ok(())
+}
+
+fn write(fd: RawFd, bytes: &[u8]) -> Result<(), i32> {
+    call!(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()).map(drop)
+}
+
+fn set_oom_score_adj(adjust: i32) -> Result<(), i32> {
+    let path = c"/proc/self/oom_score_adj";
+    let fd = call!(
+        libc::SYS_openat,
+        libc::AT_FDCWD,
+        path.as_ptr(),
+        libc::O_WRONLY | libc::O_CLOEXEC,
+        0 as c_long
+    )?;
+    // Formatted by hand: `format!` allocates.
+    let mut text = [0u8; 12];
+    let mut at = text.len();
+    let mut rest = adjust.unsigned_abs();
+    loop {
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if adjust < 0 {
+        at -= 1;
+        text[at] = b'-';
+    }
+    let written = write(fd as RawFd, &text[at..]);
+    let _closing_cannot_matter = call!(libc::SYS_close, fd);
+    written
+}
+
+/// Marks every descriptor from `first` up close-on-exec.
+fn close_on_exec_from(first: u32) -> Result<(), i32> {
+    match call!(
+        libc::SYS_close_range,
+        first,
+        u32::MAX,
+        libc::CLOSE_RANGE_CLOEXEC
+    ) {
+        // Before Linux 5.11: one by one, as far as the limit says there can be any.
+        Err(libc::ENOSYS | libc::EINVAL) => {
+            let mut limit = [0u64; 2];
+            call!(
+                libc::SYS_prlimit64,
+                0 as c_long,
+                libc::RLIMIT_NOFILE,
+                std::ptr::null::<u64>(),
+                limit.as_mut_ptr()
+            )?;
+            for fd in first..limit[0].min(1 << 20) as u32 {
+                let _not_open = call!(libc::SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+            Ok(())
+        }
+        result => result.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_found_at_its_own_number() {
+        for (index, step) in Step::ALL.iter().enumerate() {
+            assert_eq!(*step as usize, index);
+        }
+    }
+}
