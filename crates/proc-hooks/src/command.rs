@@ -1,0 +1,191 @@
+//! One attempt of a hook: bounded in time and output, its tree ended when the time is over or
+//! nobody waits any more.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::future::pending;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use proc_core::{Child, ProcessEnd, Readiness, Signal, Spawn, SpawnError, Stdio};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use crate::outcome::MAX_OUTPUT;
+
+/// The most bytes taken from a pipe after the command has ended: the most a pipe can hold.
+const DRAIN: usize = 1024 * 1024;
+
+/// A command line for `/bin/sh -c`.
+pub(crate) struct Command<'a> {
+    pub(crate) line: &'a str,
+    pub(crate) cwd: &'a Path,
+    pub(crate) env: &'a BTreeMap<OsString, OsString>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How it ended by itself, or why it was ended.
+    pub(crate) end: Result<ProcessEnd, Stopped>,
+    /// The last bytes it printed, on either stream.
+    pub(crate) output: Vec<u8>,
+    /// How many bytes came before those.
+    pub(crate) dropped: u64,
+}
+
+/// Why its tree was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    TimedOut,
+    Cancelled,
+}
+
+/// It did not run, or its end cannot be known.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    #[error("{0}")]
+    Spawn(#[from] SpawnError),
+    #[error("cannot watch the command: {0}")]
+    Io(#[from] io::Error),
+    #[error("the task that watched the command ended early")]
+    Lost,
+}
+
+impl Command<'_> {
+    /// Runs it until it ends, `limit` is over or `cancelled` is done.
+    ///
+    /// Dropping the future ends the command's tree too: the watching task notices that nobody
+    /// waits, ends the tree and reaps.
+    pub(crate) async fn run(
+        &self,
+        limit: Duration,
+        cancelled: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Ended, CommandError> {
+        let (reader, writer) = io::pipe()?;
+        let writer = OwnedFd::from(writer);
+        let child = Spawn::new("/bin/sh")
+            .args(["-c", self.line])
+            .cwd(self.cwd)
+            .env_clear()
+            .envs(self.env)
+            .stdin(Stdio::Null)
+            .stdout(Stdio::File(writer.try_clone()?))
+            .stderr(Stdio::File(writer))
+            .spawn()?;
+        let (answer, wait) = oneshot::channel();
+        let deadline = Instant::now() + limit;
+        tokio::spawn(async move {
+            let mut answer = answer;
+            let nobody = async {
+                tokio::select! {
+                    () = cancelled => {}
+                    () = answer.closed() => {}
+                }
+            };
+            let ended = watch(Guard(child), reader.into(), deadline, nobody).await;
+            // Nobody waits: there is nobody to tell.
+            let _ignored = answer.send(ended);
+        });
+        wait.await.unwrap_or(Err(CommandError::Lost))
+    }
+}
+
+/// Ends the group of a child that was not seen to end: only when the runtime is torn down.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _best_effort = self.0.handle().signal_group(Signal::KILL);
+        }
+    }
+}
+
+async fn watch(
+    child: Guard,
+    output: OwnedFd,
+    deadline: Instant,
+    nobody: impl Future<Output = ()>,
+) -> Result<Ended, CommandError> {
+    let mut output = Output::new(output)?;
+    let end = tokio::select! {
+        end = child.0.exited() => Ok(end?),
+        () = sleep_until(deadline) => Err(Stopped::TimedOut),
+        () = nobody => Err(Stopped::Cancelled),
+        never = output.collect() => match never {},
+    };
+    if end.is_err() {
+        end_tree(&child.0).await?;
+    }
+    output.drain();
+    Ok(Ended {
+        end,
+        output: output.tail,
+        dropped: output.dropped,
+    })
+}
+
+/// The reading end of the command's output and the last bytes that came.
+struct Output {
+    pipe: Readiness,
+    tail: Vec<u8>,
+    dropped: u64,
+}
+
+impl Output {
+    fn new(reader: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        Ok(Output {
+            pipe: Readiness::new(reader)?,
+            tail: Vec::new(),
+            dropped: 0,
+        })
+    }
+
+    /// Reads for as long as it is polled; the end of the output ends nothing.
+    async fn collect(&mut self) -> Infallible {
+        let mut buffer = [0; 8192];
+        while let Ok(count @ 1..) = self.pipe.read_with(|fd| read(fd, &mut buffer)).await {
+            self.keep(&buffer[..count]);
+        }
+        pending().await
+    }
+
+    /// Takes what the pipe holds now. The command has ended, so all it wrote is there; a
+    /// grandchild that keeps the pipe open delays nothing.
+    fn drain(&mut self) {
+        let mut buffer = [0; 8192];
+        let mut taken = 0;
+        while taken < DRAIN
+            && let Ok(count @ 1..) = read(self.pipe.as_fd(), &mut buffer)
+        {
+            self.keep(&buffer[..count]);
+            taken += count;
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        let excess = self.tail.len().saturating_sub(MAX_OUTPUT);
+        self.dropped += excess as u64;
+        self.tail.drain(..excess);
+    }
+}
+
+fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::io::read(fd, &mut *buffer)
+    })?)
+}
+
+/// Ends the whole tree of the command and reaps the command itself.
+async fn end_tree(child: &Child) -> io::Result<()> {
+    let _gone = child.handle().signal_group(Signal::KILL);
+    child.exited().await?;
+    Ok(())
+}
