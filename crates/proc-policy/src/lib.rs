@@ -74,3 +74,7 @@ pub use policy::{CrashLoop, PolicyError, RestartPolicy};
 pub use profile::{ParseProfileError, Profile};
 pub use text::format_duration;
 pub use warn::warnings;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -136,6 +136,24 @@ impl RestartPolicy {
         self.count_clean = true;
     }
 
+    /// Sets the startup budget that somebody asked for by name (`start_retries`) and its fixed
+    /// delay (`start_retry_interval`). A guard that still has its default count is raised so that
+    /// it does not cut the budget short.
+    pub fn retry_starts(&mut self, retries: Option<u32>, interval: Option<Duration>) {
+        self.startup_max = retries;
+        self.retry_delay = interval.or(self.retry_delay);
+        let default = CrashLoop::default().count;
+        if let Some(guard) = self
+            .crash_loop
+            .as_mut()
+            .filter(|guard| guard.count == default)
+        {
+            guard.count = guard
+                .count
+                .max(retries.unwrap_or(u32::MAX).saturating_add(2));
+        }
+    }
+
     /// Checks the values.
     ///
     /// # Errors
