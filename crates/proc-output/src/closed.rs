@@ -100,6 +100,7 @@ impl ClosedFiles {
     }
 
     /// Returns the oldest file that is not compressed, and counts it as done.
+    #[cfg(feature = "compress")]
     pub(crate) fn take_plain(&mut self) -> Option<u64> {
         let file = self.files.iter_mut().find(|file| file.plain)?;
         file.plain = false;

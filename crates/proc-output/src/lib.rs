@@ -9,10 +9,13 @@ mod compress;
 mod directory;
 mod names;
 mod options;
+pub mod read;
+mod split;
 mod times;
 mod writer;
 
 #[cfg(feature = "compress")]
 pub use compress::compress_closed;
 pub use options::{LogOptions, OnFull, Stream};
+pub use split::{Line, LineSplitter, Lines, OwnedLine};
 pub use writer::{LogStats, LogWriter, OpenLogError, Written};

@@ -61,6 +61,7 @@ impl Names {
         format!("{}.{seq}.times", self.live)
     }
 
+    #[cfg(test)]
     pub(crate) fn temporary(&self, seq: u64) -> String {
         format!("{}.{seq}.gz.tmp", self.live)
     }

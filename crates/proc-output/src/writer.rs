@@ -672,7 +672,7 @@ impl LogWriter {
         };
         let builder = std::thread::Builder::new()
             .name("log-gzip".to_owned())
-            .stack_size(256 * 1024);
+            .stack_size(1024 * 1024);
         self.compressor = builder.spawn(work).ok();
     }
 

@@ -1,0 +1,379 @@
+//! What is kept, and then what comes, woken by the kernel.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{
+    CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
+};
+use rustix::io::Errno;
+
+use crate::directory::Directory;
+use crate::names::{self, Part};
+use crate::options::Stream;
+use crate::read::entry::{Entry, Query};
+use crate::read::merge::Merge;
+use crate::read::stream::StreamEntries;
+
+/// How long a line may lie unfinished before it is handed out as it is.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A reader that goes on for ever: over rotations, restarts of the service, of its shim, of all.
+///
+/// Idle, it costs nothing: it waits for the kernel to tell of a change. A slow caller slows nobody but
+/// itself; bytes that rotation removed before they were read are counted in [`lost`](Self::lost).
+/// A line that stays unfinished for 250 ms is handed out as far as it goes, marked
+/// [`cut`](Entry::cut), and its rest is marked [`continued`](Entry::continued).
+#[derive(Debug)]
+pub struct Follow {
+    #[cfg(feature = "async")]
+    inotify: Inotify,
+    #[cfg(not(feature = "async"))]
+    inotify: OwnedFd,
+    directories: HashMap<i32, Arc<Directory>>,
+    /// Which source a watch on a live file belongs to, and back.
+    files: HashMap<i32, usize>,
+    watches: Vec<Option<Watch>>,
+    sources: HashMap<(PathBuf, Arc<str>, Stream), usize>,
+    dirty: BTreeSet<usize>,
+    merge: Merge,
+    first: VecDeque<Entry>,
+    query: Query,
+    /// When unfinished lines are handed out.
+    deadline: Option<Instant>,
+}
+
+#[cfg(feature = "async")]
+type Inotify = Shared;
+
+/// The descriptor, shared with a runtime's reactor where there is one.
+#[cfg(feature = "async")]
+#[derive(Debug, Clone)]
+struct Shared(Arc<OwnedFd>);
+
+#[cfg(feature = "async")]
+impl Shared {
+    fn register(&self) -> io::Result<tokio::io::unix::AsyncFd<Self>> {
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe for descriptors that may be closed early; this one is owned"
+        )]
+        tokio::io::unix::AsyncFd::with_interest(self.clone(), tokio::io::Interest::READABLE)
+    }
+}
+
+#[cfg(feature = "async")]
+impl AsFd for Shared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(feature = "async")]
+impl AsRawFd for Shared {
+    fn as_raw_fd(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Watch {
+    id: i32,
+    inode: u64,
+}
+
+impl Follow {
+    pub(crate) fn new() -> io::Result<Self> {
+        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        #[cfg(feature = "async")]
+        let inotify = Shared(Arc::new(inotify));
+        Ok(Self {
+            inotify,
+            directories: HashMap::new(),
+            files: HashMap::new(),
+            watches: Vec::new(),
+            sources: HashMap::new(),
+            dirty: BTreeSet::new(),
+            merge: Merge::default(),
+            first: VecDeque::new(),
+            query: Query::default(),
+            deadline: None,
+        })
+    }
+
+    pub(crate) fn watch_directory(&mut self, directory: &Arc<Directory>) -> io::Result<()> {
+        if self
+            .directories
+            .values()
+            .any(|known| Arc::ptr_eq(known, directory))
+        {
+            return Ok(());
+        }
+        let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        let id = add_watch(&self.inotify, directory.path(), flags)?;
+        self.directories.insert(id, Arc::clone(directory));
+        Ok(())
+    }
+
+    pub(crate) fn begin(
+        &mut self,
+        merge: Merge,
+        first: VecDeque<Entry>,
+        instances: &[(Arc<Directory>, Arc<str>)],
+        query: &Query,
+    ) -> io::Result<()> {
+        let streams = |query: &Query| {
+            let only = query.stream;
+            Stream::all()
+                .into_iter()
+                .filter(move |s| only.is_none_or(|only| only == *s))
+        };
+        let keys = instances.iter().flat_map(|(directory, instance)| {
+            streams(query).map(|stream| (directory.path().to_owned(), Arc::clone(instance), stream))
+        });
+        self.sources = keys
+            .enumerate()
+            .map(|(source, key)| (key, source))
+            .collect();
+        self.watches = vec![None; merge.sources.len()];
+        self.dirty = (0..merge.sources.len()).collect();
+        self.merge = merge;
+        self.first = first;
+        // What was asked for of the past is at hand; of the future everything is wanted.
+        self.query = Query {
+            tail: None,
+            since: None,
+            ..query.clone()
+        };
+        Ok(())
+    }
+
+    /// Follows one more instance, from the oldest byte kept.
+    ///
+    /// # Errors
+    ///
+    /// When `dir` or a file cannot be opened, or the kernel grants no further watch.
+    pub fn add(&mut self, dir: &Path, instance: &str) -> io::Result<()> {
+        let known = self
+            .directories
+            .values()
+            .find(|directory| directory.path() == dir);
+        let directory = match known {
+            Some(directory) => Arc::clone(directory),
+            None => Arc::new(Directory::open(dir)?),
+        };
+        self.watch_directory(&directory)?;
+        let instance: Arc<str> = Arc::from(instance);
+        for stream in Stream::all() {
+            if self.query.stream.is_some_and(|only| only != stream) {
+                continue;
+            }
+            let key = (dir.to_owned(), Arc::clone(&instance), stream);
+            if self.sources.contains_key(&key) {
+                continue;
+            }
+            let source = self.merge.push(StreamEntries::open(
+                &directory,
+                &instance,
+                stream,
+                &self.query,
+            )?);
+            self.watches.push(None);
+            self.sources.insert(key, source);
+            self.dirty.insert(source);
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes that rotation removed before they could be read.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.merge
+            .sources
+            .iter()
+            .map(|source| source.cursor().lost())
+            .sum()
+    }
+
+    /// Returns the next entry at hand without waiting; `None` if nothing new was written.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or the kernel grants no further watch.
+    pub fn try_next(&mut self) -> io::Result<Option<Entry>> {
+        if let Some(entry) = self.first.pop_front() {
+            return Ok(Some(entry));
+        }
+        loop {
+            if let Some((_, entry)) = self.next_ready()? {
+                return Ok(Some(entry));
+            }
+            self.take_events()?;
+            if self.dirty.is_empty() {
+                return self.unfinished();
+            }
+        }
+    }
+
+    /// Returns the next entry, waiting for it for up to `timeout` (`None` = for ever).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Self::try_next).
+    pub fn next_within(&mut self, timeout: Option<Duration>) -> io::Result<Option<Entry>> {
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if let Some(entry) = self.try_next()? {
+                return Ok(Some(entry));
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(None);
+            }
+            let until = end.into_iter().chain(self.deadline).min();
+            wait_readable(self.inotify.as_fd(), until)?;
+        }
+    }
+
+    /// Returns how long a caller that polls [`as_fd`](AsFd::as_fd) itself may wait before it should
+    /// call [`try_next`](Self::try_next) although nothing happened; `None` = for ever.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns the next entry when there is one. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Self::try_next).
+    #[cfg(feature = "async")]
+    pub async fn next_entry(&mut self) -> io::Result<Entry> {
+        if let Some(entry) = self.try_next()? {
+            return Ok(entry);
+        }
+        let ready = self.inotify.register()?;
+        loop {
+            if let Some(entry) = self.try_next()? {
+                return Ok(entry);
+            }
+            match self.patience() {
+                None => ready.readable().await?.clear_ready(),
+                Some(patience) => {
+                    if let Ok(guard) = tokio::time::timeout(patience, ready.readable()).await {
+                        guard?.clear_ready();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the oldest entry among those at hand, after looking into every source that changed.
+    fn next_ready(&mut self) -> io::Result<Option<(usize, Entry)>> {
+        while let Some(source) = self.dirty.pop_first() {
+            self.merge.refill(source)?;
+            self.watch_live(source)?;
+        }
+        let next = self.merge.next()?;
+        if let Some((source, _)) = &next {
+            // Reading on may have led to another file.
+            self.watch_live(*source)?;
+        }
+        Ok(next)
+    }
+
+    /// Watches the live file that a source has come to, and looks into it once more: bytes may have
+    /// come between the last read and the watch.
+    fn watch_live(&mut self, source: usize) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let Some(file) = self.merge.sources[source].cursor().live_file() else {
+            return Ok(());
+        };
+        let old = self.watches[source];
+        let inode = file.metadata()?.ino();
+        if old.is_some_and(|old| old.inode == inode) {
+            return Ok(());
+        }
+        // By descriptor, so that it is this file and not the one that has its name by now.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let id = add_watch(&self.inotify, path.as_str(), WatchFlags::MODIFY)?;
+        if let Some(old) = old.filter(|old| old.id != id) {
+            self.files.remove(&old.id);
+            // Gone already if the file was deleted.
+            let _ = remove_watch(&self.inotify, old.id);
+        }
+        self.files.insert(id, source);
+        self.watches[source] = Some(Watch { id, inode });
+        self.dirty.insert(source);
+        Ok(())
+    }
+
+    /// Reads what the kernel tells and marks the sources it speaks of.
+    fn take_events(&mut self) -> io::Result<()> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let inotify = self.inotify.as_fd();
+        let mut reader = Reader::new(inotify, &mut buffer);
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.dirty.extend(0..self.merge.sources.len());
+            } else if let Some(source) = self.files.get(&event.wd()) {
+                self.dirty.insert(*source);
+            } else if let (Some(directory), Some(name)) =
+                (self.directories.get(&event.wd()), event.file_name())
+                && let Some((instance, stream, Part::Live)) =
+                    name.to_str().ok().and_then(names::parse)
+            {
+                let key = (directory.path().to_owned(), Arc::from(instance), stream);
+                self.dirty.extend(self.sources.get(&key));
+            }
+        }
+    }
+
+    /// Hands out an unfinished line whose time has come.
+    fn unfinished(&mut self) -> io::Result<Option<Entry>> {
+        let now = Instant::now();
+        self.deadline = None;
+        for source in &mut self.merge.sources {
+            let Some(due) = source.held_since().map(|since| since + PATIENCE) else {
+                continue;
+            };
+            if due <= now {
+                return Ok(source.rest(false));
+            }
+            self.deadline = Some(self.deadline.map_or(due, |other| other.min(due)));
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for Follow {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+/// Waits until there is something to read, or until the given time.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, until: Option<Instant>) -> io::Result<bool> {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let timeout = left.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    });
+    match poll(&mut [PollFd::new(&fd, PollFlags::IN)], timeout.as_ref()) {
+        Ok(n) => Ok(n > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
