@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::REMEMBERED;
+
 /// The history that a decision needs. Plain data: store it, and a new supervisor counts on.
 ///
 /// Times are [`Duration`]s since an epoch of the caller's choice, the same for every call. A time
 /// that lies in the future (the epoch moved: another boot, a clock step) is taken as the present.
-/// At most as many times are kept as the largest budget counts.
+/// At most as many times are kept as the budgets count, and never more than 10,000.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counters {
@@ -60,7 +62,7 @@ impl Counters {
 /// Appends `at` and drops the oldest beyond `keep` (at least one).
 fn push_bounded(times: &mut Vec<Duration>, at: Duration, keep: u32) {
     times.push(at);
-    let keep = usize::try_from(keep).unwrap_or(usize::MAX).max(1);
+    let keep = usize::try_from(keep.clamp(1, REMEMBERED)).unwrap_or(usize::MAX);
     if times.len() > keep {
         times.drain(..times.len() - keep);
     }

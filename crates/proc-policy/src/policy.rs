@@ -110,6 +110,9 @@ impl Default for RestartPolicy {
     }
 }
 
+/// The most times that [`Counters`] keep of one kind.
+pub(crate) const REMEMBERED: u32 = 10_000;
+
 /// A value that makes no sense in a [`RestartPolicy`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PolicyError {
@@ -119,9 +122,12 @@ pub enum PolicyError {
     /// A jitter percentage is outside 0 to 100.
     #[error("`jitter` is {0}%, expected 0% to 100%")]
     Jitter(f64),
-    /// The guard trips at its zeroth crash.
-    #[error("`crash_loop.count` is 0, expected at least 1")]
-    CrashLoop,
+    /// The guard trips at its zeroth crash, or would have to remember too many.
+    #[error("`crash_loop.count` is {0}, expected 1 to {REMEMBERED}")]
+    CrashLoop(u32),
+    /// A window would have to remember too many restarts.
+    #[error("`max` is {0}, expected at most {REMEMBERED} with a `window`")]
+    Max(u32),
     /// `max_delay` is shorter than `initial_delay`.
     #[error("`max_delay` is shorter than `initial_delay`")]
     MaxDelay,
@@ -138,19 +144,17 @@ impl RestartPolicy {
 
     /// Sets the startup budget that somebody asked for by name (`start_retries`) and its fixed
     /// delay (`start_retry_interval`). A guard that still has its default count is raised so that
-    /// it does not cut the budget short.
+    /// it does not cut the budget short; without a limit it goes.
     pub fn retry_starts(&mut self, retries: Option<u32>, interval: Option<Duration>) {
         self.startup_max = retries;
         self.retry_delay = interval.or(self.retry_delay);
         let default = CrashLoop::default().count;
-        if let Some(guard) = self
-            .crash_loop
-            .as_mut()
-            .filter(|guard| guard.count == default)
-        {
-            guard.count = guard
-                .count
-                .max(retries.unwrap_or(u32::MAX).saturating_add(2));
+        if let Some(guard) = self.crash_loop.filter(|guard| guard.count == default) {
+            // Without a limit on retries no count is high enough.
+            self.crash_loop = retries.map(|retries| CrashLoop {
+                count: default.max(retries.saturating_add(2)),
+                ..guard
+            });
         }
     }
 
@@ -168,8 +172,15 @@ impl RestartPolicy {
         {
             return Err(PolicyError::Jitter(percent));
         }
-        if self.crash_loop.is_some_and(|guard| guard.count == 0) {
-            return Err(PolicyError::CrashLoop);
+        if let Some(CrashLoop { count, .. }) = self.crash_loop
+            && !(1..=REMEMBERED).contains(&count)
+        {
+            return Err(PolicyError::CrashLoop(count));
+        }
+        if let (Some(max), Some(_)) = (self.max, self.window)
+            && max > REMEMBERED
+        {
+            return Err(PolicyError::Max(max));
         }
         if self.max_delay < self.initial_delay {
             return Err(PolicyError::MaxDelay);

@@ -59,7 +59,6 @@ impl Disk {
         self.step(Op::Open, || regular(options().read(true).open(path)?))
     }
 
-    #[expect(dead_code, reason = "the journal comes with the next change")]
     /// Opens `path` for appending, if it is a regular file.
     pub(crate) fn append(&self, path: &Path) -> io::Result<File> {
         self.step(Op::Open, || {
@@ -124,7 +123,6 @@ impl Disk {
         })
     }
 
-    #[expect(dead_code, reason = "the journal comes with the next change")]
     /// Cuts `file` to `len` bytes.
     pub(crate) fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
         self.step(Op::Truncate, || file.set_len(len))

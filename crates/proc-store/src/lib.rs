@@ -5,10 +5,10 @@
 //! upgrade. Not for much data or many writers: a record is one small file, a journal has one writer.
 //!
 //! * [`atomic::write()`] replaces a file; a reader sees the old content or the new.
-//! * [`LifeLock`] says who is the one; `PidFile` does so for tools that read PID files.
+//! * [`LifeLock`] says who is the one; [`PidFile`] does so for tools that read PID files.
 //! * [`Record`]s are versioned JSON files; what cannot be read is set aside, never deleted.
-//! * `Journal` numbers events without gap or repetition, over restarts and full disks.
-//! * [`StateDir`] and [`dirs`] say where it all lives, `Registry` which daemons run.
+//! * [`Journal`] numbers events without gap or repetition, over restarts and full disks.
+//! * [`StateDir`] and [`dirs`] say where it all lives, [`Registry`] which daemons run.
 //!
 //! ```
 //! use proc_store::{LockError, StateDir};
@@ -26,7 +26,7 @@
 //! # Limitations
 //! Locks are `flock(2)`: between machines that share a file system they are as good as that file
 //! system's. Journal lines reach the kernel before they are reported, but the medium only when
-//! `Journal::sync` is called: a killed process loses nothing, a loss of power may lose the end.
+//! [`Journal::sync`] is called: a killed process loses nothing, a loss of power may lose the end.
 
 #![forbid(unsafe_code)]
 
@@ -34,13 +34,21 @@ pub mod atomic;
 pub mod dirs;
 mod disk;
 mod faults;
+pub mod journal;
 pub mod lock;
+pub mod pidfile;
 pub mod record;
+mod registry;
 mod statedir;
 
 pub use atomic::WriteError;
 pub use disk::Disk;
 pub use faults::{Fault, FaultPlan, Op};
+#[cfg(target_os = "linux")]
+pub use journal::Follower;
+pub use journal::{AppendError, Entry, Journal, JournalOptions, Repairs, Since, read_since};
 pub use lock::{Held, Holder, LifeLock, LockError};
+pub use pidfile::{Contents, PidFile, PidFileError, PidRecord, ReadPid};
 pub use record::{Found, Read, Record, SetAside};
+pub use registry::{Daemon, Listing, RegisterError, Registration, Registry};
 pub use statedir::StateDir;

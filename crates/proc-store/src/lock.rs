@@ -32,6 +32,7 @@ use crate::Disk;
 pub struct LifeLock {
     file: File,
     path: PathBuf,
+    pid: u32,
     remove: bool,
 }
 
@@ -111,6 +112,7 @@ impl LifeLock {
             let mut lock = Self {
                 file,
                 path: path.to_owned(),
+                pid: std::process::id(),
                 remove: false,
             };
             lock.sign(disk).map_err(io_error)?;
@@ -141,6 +143,7 @@ impl LifeLock {
         let mut lock = Self {
             file,
             path: path.to_owned(),
+            pid: std::process::id(),
             remove: false,
         };
         lock.sign(&Disk::real()).map_err(io_error)?;
@@ -161,7 +164,7 @@ impl LifeLock {
     /// Writes the holder into the file. A full disk does not lose the lock: the kernel still knows
     /// the holder's pid.
     fn sign(&mut self, disk: &Disk) -> io::Result<()> {
-        let pid = std::process::id();
+        let pid = self.pid;
         let holder = Holder {
             pid: Some(pid),
             identity: Identity::of(pid).ok(),
@@ -184,6 +187,10 @@ impl AsFd for LifeLock {
 
 impl Drop for LifeLock {
     fn drop(&mut self) {
+        // A child forked without exec has a copy that is not its own.
+        if self.pid != std::process::id() {
+            return;
+        }
         // Best effort: the lock ends with the descriptor in any case.
         let _ = self.file.set_len(0);
         if self.remove && is_current(&self.path, &self.file).unwrap_or(false) {

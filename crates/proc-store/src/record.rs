@@ -141,7 +141,7 @@ pub fn read_json<T: Record>(disk: &Disk, path: &Path) -> io::Result<Read<T>> {
 }
 
 /// Returns what is wrong with the file itself, if `error` says so.
-fn wrong_kind(error: &io::Error) -> Option<String> {
+pub(crate) fn wrong_kind(error: &io::Error) -> Option<String> {
     let symbolic_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
     match error.kind() {
         _ if symbolic_link => Some("a symbolic link".to_owned()),
