@@ -1,0 +1,96 @@
+//! What is wrong with a configuration, and exactly where.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A line and a column in a file, both from 1; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+/// One thing that is wrong: the place, the key and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, as the user would name it.
+    pub file: PathBuf,
+    /// Where in the file.
+    pub at: Position,
+    /// The key's path, `service.api.instances`; empty where no key is concerned.
+    pub key: String,
+    /// What is wrong: a lowercase fragment.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: ",
+            self.file.display(),
+            self.at.line,
+            self.at.column
+        )?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of the files.
+///
+/// Displayed as one `file:line:column: key: message` a line, a hint on a line of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// The errors; never empty.
+    pub errors: Vec<ConfigError>,
+    /// No configuration was found at all, rather than a wrong one.
+    pub not_found: bool,
+}
+
+impl ConfigErrors {
+    /// The most that are kept: a broken file need not fill the screen.
+    pub const MOST: usize = 50;
+
+    pub(crate) fn new(mut errors: Vec<ConfigError>) -> Self {
+        errors.dedup();
+        errors.truncate(Self::MOST);
+        Self {
+            errors,
+            not_found: false,
+        }
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            errors: vec![error],
+            not_found: false,
+        }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
