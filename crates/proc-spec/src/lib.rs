@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod build;
 mod command;
 mod cron;
 mod decode;
