@@ -1,0 +1,64 @@
+//! What a verb works with: the global flags, the project's place, its supervisor.
+
+mod failure;
+
+use std::collections::BTreeMap;
+
+use proc_spec::{Loader, Project};
+
+use crate::args::Globals;
+use crate::error::CliError;
+use crate::exit;
+
+/// The surroundings of one verb.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) globals: Globals,
+}
+
+impl Context {
+    /// Makes the surroundings; reads and connects to nothing yet.
+    pub(crate) fn new(globals: Globals) -> Result<Context, CliError> {
+        Ok(Context { globals })
+    }
+
+    /// Returns the loader of the project's configuration, as the flags say.
+    pub(crate) fn loader(&self) -> Result<Loader, CliError> {
+        let dir = std::env::current_dir().map_err(|error| {
+            CliError::new(
+                exit::FAILED,
+                format!("cannot find the working directory: {error}"),
+            )
+        })?;
+        let files = self
+            .globals
+            .file
+            .iter()
+            .map(|file| dir.join(file))
+            .collect();
+        let project = self.globals.project.clone();
+        Ok(Loader {
+            dir,
+            files,
+            project,
+            env: environment(),
+            ..Loader::default()
+        })
+    }
+
+    /// Loads the project's configuration.
+    ///
+    /// # Errors
+    ///
+    /// Code 2 with every mistake's line.
+    pub(crate) fn load(&self) -> Result<Project, CliError> {
+        self.loader()?.load().map_err(failure::of_config)
+    }
+}
+
+/// Returns the caller's environment; what is not UTF-8 cannot be named in a configuration.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

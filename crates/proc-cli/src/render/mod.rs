@@ -1,0 +1,80 @@
+//! Everything that reaches a terminal: colours, tables, escaping, times.
+
+mod color;
+mod escape;
+
+pub(crate) use color::{ColorChoice, set_color};
+pub(crate) use escape::escape;
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+
+/// Writes `error: …` to stderr.
+pub(crate) fn error_line(message: &str) {
+    labelled("error:", AnsiColor::Red, message);
+}
+
+/// Writes `hint: …` to stderr.
+pub(crate) fn hint_line(message: &str) {
+    labelled("hint:", AnsiColor::Cyan, message);
+}
+
+/// Writes `warning: …` to stderr.
+pub(crate) fn warning_line(message: &str) {
+    labelled("warning:", AnsiColor::Yellow, message);
+}
+
+/// Writes one plain line to stderr.
+pub(crate) fn note(message: &str) {
+    // Nobody left to tell when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{}", escape(message));
+}
+
+/// Writes one line that was escaped and coloured already to stderr.
+pub(crate) fn styled_note(line: &str) {
+    // Nobody left to tell when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+fn labelled(label: &str, color: AnsiColor, message: &str) {
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    let text = escape_lines(message);
+    // Nobody left to tell when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{style}{label}{style:#} {text}");
+}
+
+/// Escapes foreign text but keeps its line breaks.
+fn escape_lines(text: &str) -> String {
+    text.lines()
+        .map(|line| escape(line).into_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Writes a value as one JSON document and a newline to stdout.
+///
+/// # Errors
+///
+/// When stdout cannot be written.
+pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<(), crate::error::CliError> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Writes a value as one JSON line to stdout.
+///
+/// # Errors
+///
+/// When stdout cannot be written.
+pub(crate) fn json_line<T: serde::Serialize + ?Sized>(
+    value: &T,
+) -> Result<(), crate::error::CliError> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
