@@ -151,6 +151,18 @@ impl Cgroup {
         Ok(pids)
     }
 
+    /// Says whether a number is, at this moment, in it or below it.
+    pub(crate) fn contains(&self, pid: u32) -> bool {
+        let Some(below) = Self::mount().and_then(|mount| self.path.strip_prefix(mount).ok()) else {
+            return false;
+        };
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let Some(found) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
+            return false;
+        };
+        Path::new(found).starts_with(below)
+    }
+
     /// Sets limits as far as there are controllers, and says which could not be set.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod child;
 mod end;
 mod handle;
 mod identity;
+pub mod list;
 #[cfg(feature = "async")]
 mod readiness;
 mod resolve;
@@ -35,4 +36,7 @@ pub use readiness::Readiness;
 pub use resolve::{ApplyFailure, AttributeError, ResolvedAttributes};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn::{Spawn, SpawnError, Stdio};
-pub use stop::{Mechanism, ParseStopError, StopReport, StopSequence, StopStep, Survivor};
+pub use stop::{
+    Mechanism, Next, ParseStopError, Scope, StopDriver, StopOptions, StopReport, StopSequence,
+    StopStep, StopTarget, Survivor, run_stop, stop_tree,
+};

@@ -66,6 +66,19 @@ impl Stat {
             rss_pages: u64::try_from(number(24)?).unwrap_or(0),
         })
     }
+
+    /// Says whether it has ended and waits to be reaped. A leader whose threads still run has not.
+    pub(crate) fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state == b'T'
+    }
+
+    pub(crate) fn name(&self) -> String {
+        String::from_utf8_lossy(&self.comm).into_owned()
+    }
 }
 
 #[cfg(test)]
