@@ -95,16 +95,35 @@ impl LineSplitter {
     /// Takes bytes and calls `each` for every line that they complete.
     #[inline]
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
+        let mut newlines = memchr::memchr_iter(b'\n', bytes);
         let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
+        if self.continued || !self.held.is_empty() {
+            let Some(end) = newlines.next() else {
+                return self.hold(bytes, &mut each);
+            };
+            self.complete(&bytes[..=end], &mut each);
+            start = end + 1;
+        }
+        // From here on lines lie in `bytes` as a whole, and nothing but the offset changes.
+        let (mut offset, longest) = (self.offset, self.max + 1);
+        for end in newlines {
             let line = &bytes[start..=end];
             start = end + 1;
-            if self.held.is_empty() && line.len() <= self.max + 1 {
-                self.hand(line, false, &mut each);
-            } else {
+            if line.len() > longest {
+                self.offset = offset;
                 self.complete(line, &mut each);
+                offset = self.offset;
+                continue;
             }
+            each(Line {
+                bytes: line,
+                offset,
+                continued: false,
+                cut: false,
+            });
+            offset += line.len() as u64;
         }
+        self.offset = offset;
         if start < bytes.len() {
             self.hold(&bytes[start..], &mut each);
         }
