@@ -75,7 +75,8 @@ impl Handle {
         options: StartOptions,
         who: Who,
     ) -> Result<Report, RequestError> {
-        self.ask(|reply| Request::Start(names, options, who, reply)).await
+        self.ask(|reply| Request::Start(names, options, who, reply))
+            .await
     }
 
     /// Stops services, dependents first. Completes when their trees are gone, or are known to
@@ -89,7 +90,8 @@ impl Handle {
         options: StopOptions,
         who: Who,
     ) -> Result<Report, RequestError> {
-        self.ask(|reply| Request::Stop(names, options, who, reply)).await
+        self.ask(|reply| Request::Stop(names, options, who, reply))
+            .await
     }
 
     /// Restarts services. Concurrent restarts join: each caller's service was started anew at
@@ -103,7 +105,8 @@ impl Handle {
         options: RestartOptions,
         who: Who,
     ) -> Result<Report, RequestError> {
-        self.ask(|reply| Request::Restart(names, options, who, reply)).await
+        self.ask(|reply| Request::Restart(names, options, who, reply))
+            .await
     }
 
     /// Sends services their reload signal.
@@ -124,7 +127,8 @@ impl Handle {
         signal: Signal,
         who: Who,
     ) -> Result<Report, RequestError> {
-        self.ask(|reply| Request::Signal(names, signal, who, reply)).await
+        self.ask(|reply| Request::Signal(names, signal, who, reply))
+            .await
     }
 
     /// Changes how many instances services have; 0 keeps the service.
@@ -151,7 +155,8 @@ impl Handle {
         bytes: Vec<u8>,
         close: bool,
     ) -> Result<(), RequestError> {
-        self.ask(|reply| Request::Send(name, bytes, close, reply)).await
+        self.ask(|reply| Request::Send(name, bytes, close, reply))
+            .await
     }
 
     /// Waits until every named service is as asked; `timeout` of `None` waits for ever.
@@ -173,7 +178,10 @@ impl Handle {
         };
         match tokio::time::timeout(after, asked).await {
             Ok(report) => report,
-            Err(_) => Err(RequestError::TimedOut { after, what: names.join(", ") }),
+            Err(_) => Err(RequestError::TimedOut {
+                after,
+                what: names.join(", "),
+            }),
         }
     }
 
@@ -190,7 +198,8 @@ impl Handle {
     /// # Errors
     /// See [`Handle`].
     pub async fn plan(&self, project: Project) -> Result<Vec<PlanEntry>, RequestError> {
-        self.ask(|reply| Request::Plan(Box::new(project), reply)).await
+        self.ask(|reply| Request::Plan(Box::new(project), reply))
+            .await
     }
 
     /// Makes `project` the configuration, touching only what differs. All or nothing: a project
@@ -203,7 +212,8 @@ impl Handle {
         project: Project,
         who: Who,
     ) -> Result<(Vec<PlanEntry>, Report), RequestError> {
-        self.ask(|reply| Request::Apply(Box::new(project), who, reply)).await
+        self.ask(|reply| Request::Apply(Box::new(project), who, reply))
+            .await
     }
 
     /// Stops everything, dependents first, and then ends the supervisor. A second call while one
@@ -232,7 +242,12 @@ impl Handle {
     pub async fn events(&self, since: Option<u64>) -> Result<EventStream, RequestError> {
         let (backlog, live) = self.ask(|reply| Request::Events(since, reply)).await?;
         let last = backlog.last().map_or(since, |event| Some(event.seq));
-        Ok(EventStream { handle: self.clone(), backlog: backlog.into(), live, last })
+        Ok(EventStream {
+            handle: self.clone(),
+            backlog: backlog.into(),
+            live,
+            last,
+        })
     }
 
     /// Returns how the project ended, once it has.

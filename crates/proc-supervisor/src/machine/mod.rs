@@ -317,6 +317,26 @@ impl Machine {
         self.reason = reason;
     }
 
+    /// Puts a restart delay back, from a record; `due` may have passed.
+    pub fn restore_backoff(&mut self, due: Duration, reason: String) {
+        self.phase = Phase::Backoff;
+        self.told = State::Backoff;
+        self.desired = Desired::Up;
+        self.reason = reason;
+        self.arm(Timer::Retry, due);
+    }
+
+    /// Says which state was told last, where that is not the present one.
+    pub fn set_told(&mut self, told: State) {
+        self.told = told;
+    }
+
+    /// Returns whether the startup probe has passed, or there is none.
+    #[must_use]
+    pub const fn has_passed_startup(&self) -> bool {
+        !self.startup_left
+    }
+
     /// Puts a run back that an earlier supervisor started, alive or just ended (the caller then
     /// sends [`Event::Exited`]). `running_for` is its age; `was_ready` what was known of it.
     pub fn restore_run(

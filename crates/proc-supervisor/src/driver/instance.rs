@@ -1,0 +1,118 @@
+//! One instance as the driver knows it: its machine and what belongs to the present run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proc_backends::Started;
+use proc_core::StopSequence;
+use proc_probe::{ProbeTask, Role};
+use tokio::task::JoinHandle;
+
+use crate::machine::{Machine, Phase};
+use crate::record::InstanceRecord;
+use crate::view::{LastExit, SurvivorView, Who};
+
+/// One instance of a service.
+pub(crate) struct Instance {
+    pub(crate) service: String,
+    pub(crate) index: u32,
+    pub(crate) machine: Machine,
+    /// Counts the runs of this supervisor: answers of an earlier run are told apart by it.
+    pub(crate) epoch: u64,
+    /// The run, while it lives and until its end was dealt with.
+    pub(crate) started: Option<Started>,
+    pub(crate) last_exit: Option<LastExit>,
+    /// The highest run number seen.
+    pub(crate) last_run: u64,
+    /// Whether it ended under this supervisor, for the rules about the project's end.
+    pub(crate) ended_here: bool,
+    /// The last run that ended.
+    pub(crate) exit_run: u64,
+    /// The last run whose exit was told.
+    pub(crate) counted: u64,
+    pub(crate) survivors: Vec<SurvivorView>,
+    /// A stop that waits for its dependents.
+    pub(crate) order: Option<StopOrder>,
+    /// How the end under way is to go, where somebody said.
+    pub(crate) sequence: Option<StopSequence>,
+    pub(crate) probes: BTreeMap<&'static str, ProbeTask>,
+    /// What feeds the log probe.
+    pub(crate) feed: Option<JoinHandle<()>>,
+    pub(crate) hooks: Option<(u64, JoinHandle<()>)>,
+    /// What does not work for this instance.
+    pub(crate) trouble: BTreeMap<String, String>,
+    /// It goes when it is down.
+    pub(crate) surplus: bool,
+    /// Its backend is forgetting it.
+    pub(crate) forgetting: bool,
+    /// What was recorded last.
+    pub(crate) saved: Option<InstanceRecord>,
+}
+
+/// A stop, or a restart, that waits until what depends on the instance is down.
+#[derive(Debug, Clone)]
+pub(crate) struct StopOrder {
+    pub(crate) kind: &'static str,
+    pub(crate) by: Option<Who>,
+    pub(crate) again: bool,
+}
+
+impl Instance {
+    pub(crate) fn new(service: &str, index: u32, machine: Machine) -> Self {
+        Self {
+            service: service.to_owned(),
+            index,
+            machine,
+            epoch: 0,
+            started: None,
+            last_exit: None,
+            last_run: 0,
+            ended_here: false,
+            exit_run: 0,
+            counted: 0,
+            survivors: Vec::new(),
+            order: None,
+            sequence: None,
+            probes: BTreeMap::new(),
+            feed: None,
+            hooks: None,
+            trouble: BTreeMap::new(),
+            surplus: false,
+            forgetting: false,
+            saved: None,
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.machine.next_deadline().map(|(due, _)| due)
+    }
+
+    /// Returns whether it is being ended at this moment.
+    pub(crate) fn is_ending(&self) -> bool {
+        let phase = self.machine.phase();
+        matches!(
+            phase,
+            Phase::PreStop | Phase::Ending | Phase::Rest | Phase::PostStop
+        )
+    }
+
+    /// Returns whether a process of it lives, or may be about to.
+    pub(crate) fn is_up(&self) -> bool {
+        let phase = self.machine.phase();
+        let coming = matches!(phase, Phase::PreStart | Phase::Spawning);
+        coming || self.machine.is_live() || self.is_ending()
+    }
+
+    pub(crate) fn probe(&self, role: Role) -> Option<&ProbeTask> {
+        self.probes.get(role_name(role))
+    }
+}
+
+/// Returns the key of a role.
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Ready => "ready",
+        Role::Alive => "alive",
+        Role::Startup => "startup",
+    }
+}

@@ -1,0 +1,131 @@
+//! Sockets that are opened for a service and stay open over its restarts.
+//!
+//! They belong to the service, so that its instances share them. They close when it is stopped.
+
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use proc_backends::{PassedSocket, StartError};
+use proc_spec::ListenAddress;
+
+use super::Driver;
+use super::launch::cannot_listen;
+
+impl Driver {
+    /// Returns the sockets of an instance with the addresses they are bound to, opening those
+    /// that are not open yet.
+    pub(super) fn sockets(&mut self, key: &str) -> Result<Vec<(PassedSocket, String)>, StartError> {
+        let (Some(spec), Some(instance)) = (self.spec_of(key), self.instances.get(key)) else {
+            return Ok(Vec::new());
+        };
+        let Some(service) = self.services.get_mut(&instance.service) else {
+            return Ok(Vec::new());
+        };
+        let mut sockets = Vec::new();
+        for listen in &spec.listen {
+            let wanted = listen.to_string();
+            if !service.sockets.contains_key(&wanted) {
+                let (fd, address) =
+                    open(&listen.address).map_err(|error| cannot_listen(&wanted, &error))?;
+                let name = listen.name.clone().unwrap_or_else(|| spec.name.clone());
+                let socket = PassedSocket {
+                    name,
+                    fd: Arc::new(fd),
+                };
+                service.sockets.insert(wanted.clone(), (socket, address));
+            }
+            sockets.extend(service.sockets.get(&wanted).cloned());
+        }
+        Ok(sockets)
+    }
+
+    /// Closes the sockets of a service that is down because that was asked.
+    pub(super) fn close_sockets(&mut self, service: &str) {
+        let up = self.instances.values().any(|instance| {
+            instance.service == service
+                && (instance.is_up() || instance.machine.desired() == crate::state::Desired::Up)
+        });
+        if up {
+            return;
+        }
+        if let Some(service) = self.services.get_mut(service) {
+            for (_, (_, address)) in std::mem::take(&mut service.sockets) {
+                if let Some(path) = address.strip_prefix('/') {
+                    // A socket file outlives its socket; somebody may have taken it away.
+                    let _gone = std::fs::remove_file(Path::new("/").join(path));
+                }
+            }
+        }
+    }
+}
+
+fn open(address: &ListenAddress) -> io::Result<(OwnedFd, String)> {
+    match address {
+        ListenAddress::Tcp { host, port } => {
+            let socket = TcpListener::bind((any(host), *port))?;
+            let bound = socket.local_addr()?.to_string();
+            Ok((socket.into(), bound))
+        }
+        ListenAddress::Udp { host, port } => {
+            let socket = UdpSocket::bind((any(host), *port))?;
+            let bound = socket.local_addr()?.to_string();
+            Ok((socket.into(), bound))
+        }
+        ListenAddress::Unix(path) => {
+            let socket = match abstract_name(path)? {
+                Some(name) => UnixListener::bind_addr(&name)?,
+                None => {
+                    remove_stale(path, |path| {
+                        std::os::unix::net::UnixStream::connect(path).map(drop)
+                    });
+                    UnixListener::bind(path)?
+                }
+            };
+            Ok((socket.into(), path.display().to_string()))
+        }
+        ListenAddress::UnixDgram(path) => {
+            let socket = match abstract_name(path)? {
+                Some(name) => UnixDatagram::bind_addr(&name)?,
+                None => {
+                    remove_stale(path, |path| {
+                        UnixDatagram::unbound().and_then(|socket| socket.connect(path))
+                    });
+                    UnixDatagram::bind(path)?
+                }
+            };
+            Ok((socket.into(), path.display().to_string()))
+        }
+    }
+}
+
+fn any(host: &str) -> &str {
+    if host.is_empty() { "::" } else { host }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_name(path: &Path) -> io::Result<Option<SocketAddr>> {
+    use std::os::linux::net::SocketAddrExt;
+    let name = path.to_str().and_then(|path| path.strip_prefix('@'));
+    name.map(SocketAddr::from_abstract_name).transpose()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_name(_: &Path) -> io::Result<Option<SocketAddr>> {
+    Ok(None)
+}
+
+/// Removes the file of a socket that nobody listens on any more, as after a crash.
+fn remove_stale(path: &Path, connect: impl Fn(&Path) -> io::Result<()>) {
+    use std::os::unix::fs::FileTypeExt;
+    let socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused =
+        socket && connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+    if refused {
+        // Should it fail, the bind says why.
+        let _bind_says = std::fs::remove_file(path);
+    }
+}

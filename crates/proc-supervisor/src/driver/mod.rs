@@ -1,0 +1,324 @@
+//! The one owner of everything: a task that takes events in order, lets the machines decide, and
+//! carries out what they want.
+//!
+//! Nothing in the loop sleeps, runs a user's code, or waits for a disk or a backend: such work is
+//! done by tasks that send a [`Msg`] back, failures included. After every event
+//! [`Driver::reconcile`] makes what is wanted come about as far as it can: stops whose dependents
+//! are gone, starts whose needs hold, answers whose time has come.
+
+mod adopt;
+mod apply;
+mod ask;
+mod exits;
+mod finish;
+mod hooks;
+mod instance;
+mod launch;
+mod listen;
+mod probes;
+mod records;
+mod start;
+mod status;
+mod stop;
+mod tickets;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proc_backends::{
+    Backend, BackendEvent, OperateError, PassedSocket, StartError as LaunchError, Started,
+};
+use proc_core::StopReport;
+use proc_hooks::Phase as HookPhase;
+use proc_probe::ProbeEvent;
+use proc_spec::{Project, ServiceSpec};
+use proc_store::LifeLock;
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use self::adopt::{Left, is_alive};
+use self::finish::Ending;
+pub(crate) use self::instance::Instance;
+pub(crate) use self::status::overall;
+use self::tickets::Ticket;
+use crate::clock::Clock;
+use crate::graph::Graph;
+use crate::handle::Request;
+use crate::history::History;
+use crate::machine::{Action, Event};
+use crate::options::Begin;
+use crate::plan::Image;
+use crate::recorder::{Recorder, Report};
+use crate::request::Finished;
+use crate::stamp::Stamp;
+use crate::state::Desired;
+use crate::view::Who;
+
+/// How many messages wait for the loop before their senders wait too.
+const INBOX: usize = 4096;
+
+/// What tasks tell the loop.
+#[derive(Debug)]
+pub(crate) enum Msg {
+    /// A backend has news.
+    Backend(BackendEvent),
+    /// A start has been answered.
+    Spawned {
+        key: String,
+        epoch: u64,
+        result: Result<Started, LaunchError>,
+    },
+    /// An end has been answered.
+    Ended {
+        key: String,
+        epoch: u64,
+        result: Result<StopReport, OperateError>,
+    },
+    /// A phase's hooks have run.
+    Hooks {
+        key: String,
+        job: u64,
+        phase: HookPhase,
+        result: Result<(), String>,
+    },
+    /// A probe has news.
+    Probe {
+        key: String,
+        epoch: u64,
+        event: ProbeEvent,
+    },
+    /// The service wrote a line that a probe waits for.
+    Line {
+        key: String,
+        epoch: u64,
+        line: Vec<u8>,
+    },
+    /// A surplus instance has been forgotten by its backend.
+    Forgotten { key: String },
+}
+
+/// What does not change while a supervisor lives.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) journal: PathBuf,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) foreground: bool,
+    pub(crate) exit_with: Vec<String>,
+    pub(crate) utc_offset: i32,
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) started_at: Stamp,
+}
+
+/// A service as the driver goes by it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) spec: Arc<ServiceSpec>,
+    /// What its running instances were started from.
+    pub(crate) image: Image,
+    pub(crate) wanted: Desired,
+    /// How many instances there are to be.
+    pub(crate) count: u32,
+    /// Whether `scale` said so.
+    pub(crate) scaled: bool,
+    /// Its listening sockets by what was asked for, with the addresses they are bound to.
+    pub(crate) sockets: BTreeMap<String, (PassedSocket, String)>,
+    /// It is no longer in the configuration, and goes when its instances are down.
+    pub(crate) removed: bool,
+}
+
+/// The state of a supervisor.
+pub(crate) struct Driver {
+    pub(crate) fixed: Fixed,
+    pub(crate) clock: Clock,
+    pub(crate) project: Project,
+    pub(crate) graph: Graph,
+    pub(crate) backends: BTreeMap<String, Arc<dyn Backend>>,
+    pub(crate) services: BTreeMap<String, Service>,
+    /// By key: the name under which the backend knows an instance, which it keeps for life.
+    pub(crate) instances: BTreeMap<String, Instance>,
+    pub(crate) inbox: mpsc::Sender<Msg>,
+    pub(crate) recorder: Recorder,
+    pub(crate) history: History,
+    pub(crate) tickets: Vec<Ticket>,
+    /// What does not work, by what it is.
+    pub(crate) trouble: BTreeMap<String, String>,
+    /// Nothing is started: only what lives is looked after.
+    pub(crate) hold: bool,
+    pub(crate) ending: Option<Ending>,
+    /// What an earlier supervisor left, until it was taken over.
+    pub(crate) left: Left,
+    /// Who started this supervisor.
+    pub(crate) who: Who,
+    pub(crate) finished: watch::Sender<Option<Finished>>,
+    /// Held until the very end.
+    pub(crate) _lock: Arc<LifeLock>,
+}
+
+/// The channels into the loop.
+pub(crate) struct Inputs {
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) inbox: mpsc::Receiver<Msg>,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+}
+
+impl Driver {
+    pub(crate) fn channel() -> (mpsc::Sender<Msg>, mpsc::Receiver<Msg>) {
+        mpsc::channel(INBOX)
+    }
+
+    /// Takes over what an earlier supervisor left, and then serves until the project has ended.
+    pub(crate) async fn run(mut self, mut inputs: Inputs, begin: Begin, who: Who) {
+        self.listen_to_backends();
+        self.adopt(&begin).await;
+        self.begin(&begin, &who);
+        self.reconcile();
+        while !self.is_finished() {
+            self.next(&mut inputs).await;
+            self.reconcile();
+        }
+        self.leave().await;
+    }
+
+    /// Waits for one event and takes it.
+    async fn next(&mut self, inputs: &mut Inputs) {
+        let deadline = self
+            .instances
+            .values()
+            .filter_map(Instance::next_deadline)
+            .min();
+        let deadline = deadline.map(|due| self.clock.instant(due));
+        let due = async {
+            match deadline {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // With every handle dropped the project goes on.
+            Some(request) = inputs.requests.recv() => self.ask(request),
+            Some(message) = inputs.inbox.recv() => self.take(message),
+            Some(report) = inputs.reports.recv() => self.reported(report),
+            () = due => self.tick(),
+        }
+    }
+
+    fn take(&mut self, message: Msg) {
+        match message {
+            Msg::Backend(event) => self.backend_event(event),
+            Msg::Spawned { key, epoch, result } => self.spawned(&key, epoch, result),
+            Msg::Ended { key, epoch, result } => self.ended(&key, epoch, result),
+            Msg::Hooks {
+                key,
+                job,
+                phase,
+                result,
+            } => self.hooks_done(&key, job, phase, result),
+            Msg::Probe { key, epoch, event } => self.probed(&key, epoch, &event),
+            Msg::Line { key, epoch, line } => self.line(&key, epoch, &line),
+            Msg::Forgotten { key } => self.forgotten(&key),
+        }
+    }
+
+    /// Takes every deadline that has come.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<_> = self
+            .instances
+            .iter()
+            .filter_map(|(key, instance)| {
+                let (due, timer) = instance.machine.next_deadline()?;
+                (due <= now).then(|| (key.clone(), timer))
+            })
+            .collect();
+        for (key, timer) in due {
+            self.drive(&key, Event::Due(timer));
+        }
+    }
+
+    /// Lets one machine take an event, and carries out what it wants.
+    pub(crate) fn drive(&mut self, key: &str, event: Event) {
+        let now = self.clock.now();
+        let Some(instance) = self.instances.get_mut(key) else {
+            return;
+        };
+        let actions = instance.machine.step(event, now);
+        self.perform(key, actions);
+    }
+
+    /// Carries out actions in order, and records what has changed.
+    pub(crate) fn perform(&mut self, key: &str, actions: Vec<Action>) {
+        let mut told = Vec::new();
+        for action in actions {
+            match action {
+                Action::Hooks(phase) => self.run_hooks(key, phase),
+                Action::CancelHooks => self.cancel_hooks(key),
+                Action::Spawn => self.spawn(key),
+                Action::Watch => self.watch(key),
+                Action::Unwatch => self.unwatch(key),
+                Action::End => self.end(key),
+                Action::Schedule => self.schedule(key),
+                Action::Tell(transition) => told.push(transition),
+            }
+        }
+        self.record(key, told);
+    }
+
+    /// Makes what is wanted come about, as far as it can at this moment.
+    fn reconcile(&mut self) {
+        self.release_stops();
+        self.open_gates();
+        self.remove_surplus();
+        self.settle_tickets();
+        self.watch_for_the_end();
+    }
+
+    /// Returns the keys of a service's instances, by index.
+    pub(crate) fn keys_of(&self, service: &str) -> Vec<String> {
+        let mut keys: Vec<(u32, String)> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.service == service)
+            .map(|(key, instance)| (instance.index, key.clone()))
+            .collect();
+        keys.sort();
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Returns the services in the order of the configuration, removed ones last.
+    pub(crate) fn order(&self) -> Vec<String> {
+        let known = self
+            .project
+            .services
+            .iter()
+            .map(|service| service.name.clone());
+        let removed = self
+            .services
+            .iter()
+            .filter(|(_, s)| s.removed)
+            .map(|(name, _)| name.clone());
+        known
+            .chain(removed)
+            .filter(|name| self.services.contains_key(name))
+            .collect()
+    }
+
+    /// Returns the backend of a service.
+    pub(crate) fn backend_of(&self, service: &str) -> Option<Arc<dyn Backend>> {
+        let name = self.services.get(service)?.spec.backend.as_str();
+        self.backends.get(name).cloned()
+    }
+
+    /// Runs `work` beside the loop.
+    pub(crate) fn beside(&self, work: impl Future<Output = Option<Msg>> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            if let Some(message) = work.await {
+                // The loop may have ended: then nobody needs the answer any more.
+                let _gone = inbox.send(message).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,215 @@
+//! Requests that are answered later: when what they asked for has come about, or cannot any more.
+
+use super::{Driver, Instance};
+use crate::graph::Gate;
+use crate::handle::Reply;
+use crate::machine::Phase;
+use crate::request::{Outcome, Report, WaitFor};
+use crate::state::State;
+use crate::view::PlanEntry;
+
+/// One request that waits.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) answer: Answer,
+}
+
+/// What has to come about for one instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) key: String,
+    /// The name to answer by.
+    pub(crate) name: String,
+    pub(crate) goal: Goal,
+    /// How it turned out.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// What has to come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// As asked for by `wait`.
+    Wait(WaitFor),
+    /// Ready by a run after this one.
+    After(u64),
+    /// Nothing of it lives.
+    Down,
+}
+
+/// Whom to answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Report(Reply<Report>),
+    Applied(Reply<(Vec<PlanEntry>, Report)>, Vec<PlanEntry>),
+}
+
+impl Answer {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Report(reply) => reply.is_closed(),
+            Self::Applied(reply, _) => reply.is_closed(),
+        }
+    }
+
+    pub(crate) fn send(self, report: Report) {
+        // Whoever asked may have stopped waiting: what was asked for holds all the same.
+        match self {
+            Self::Report(reply) => drop(reply.send(Ok(report))),
+            Self::Applied(reply, plan) => drop(reply.send(Ok((plan, report)))),
+        }
+    }
+}
+
+impl Driver {
+    /// Makes a request wait for its instances, under one goal.
+    pub(super) fn await_goal(&mut self, keys: &[String], goal: Goal, answer: Answer) {
+        let targets = keys.iter().map(|key| self.target(key, goal)).collect();
+        self.tickets.push(Ticket { targets, answer });
+    }
+
+    pub(super) fn target(&self, key: &str, goal: Goal) -> Target {
+        Target {
+            key: key.to_owned(),
+            name: self.shown(key),
+            goal,
+            outcome: None,
+        }
+    }
+
+    /// Answers every request whose time has come.
+    pub(super) fn settle_tickets(&mut self) {
+        for mut ticket in std::mem::take(&mut self.tickets) {
+            if ticket.answer.is_closed() {
+                continue;
+            }
+            for target in &mut ticket.targets {
+                if target.outcome.is_none() {
+                    target.outcome = self.outcome(target);
+                }
+            }
+            if ticket.targets.iter().all(|target| target.outcome.is_some()) {
+                ticket.answer.send(self.report(&ticket.targets));
+            } else {
+                self.tickets.push(ticket);
+            }
+        }
+    }
+
+    fn report(&self, targets: &[Target]) -> Report {
+        let downs = targets.iter().filter(|target| target.goal == Goal::Down);
+        let survivors = downs
+            .filter_map(|target| self.instances.get(&target.key))
+            .flat_map(|instance| instance.survivors.clone());
+        Report {
+            survivors: survivors.collect(),
+            outcomes: targets
+                .iter()
+                .filter_map(|target| target.outcome.clone())
+                .collect(),
+        }
+    }
+
+    fn outcome(&self, target: &Target) -> Option<Outcome> {
+        let found = match self.instances.get(&target.key) {
+            // A surplus instance that is no more.
+            None if target.goal == Goal::Down => Ok(String::new()),
+            None => Err("it is no more".to_owned()),
+            Some(instance) => self.judge(&target.key, instance, target.goal)?,
+        };
+        let (ok, message) = match found {
+            Ok(message) => (true, message),
+            Err(message) => (false, message),
+        };
+        Some(Outcome {
+            name: target.name.clone(),
+            ok,
+            message,
+        })
+    }
+
+    /// Returns whether a goal has come about (`Ok`), cannot any more (`Err`), or is still open.
+    fn judge(&self, key: &str, instance: &Instance, goal: Goal) -> Option<Result<String, String>> {
+        let state = instance.machine.state();
+        match goal {
+            Goal::Down => self.is_down(instance),
+            Goal::After(run) if instance.last_run <= run && !settled_without_run(state) => {
+                self.blocked(key, instance)
+            }
+            Goal::After(_) | Goal::Wait(WaitFor::Settled | WaitFor::Ready) => {
+                self.is_settled(key, instance)
+            }
+            Goal::Wait(WaitFor::Running) => match state {
+                State::Running => Some(Ok(String::new())),
+                State::Failed | State::Exited => Some(Err(self.why(instance))),
+                _ => None,
+            },
+            Goal::Wait(WaitFor::Stopped) => {
+                let idle = state.is_down() || state == State::Scheduled;
+                idle.then(|| Ok(String::new()))
+            }
+            Goal::Wait(WaitFor::Exited) => {
+                let ended = matches!(state, State::Exited | State::Failed)
+                    || (state == State::Stopped && instance.last_exit.is_some());
+                ended.then(|| Ok(String::new()))
+            }
+        }
+    }
+
+    fn is_down(&self, instance: &Instance) -> Option<Result<String, String>> {
+        if instance.order.is_some() {
+            return None;
+        }
+        match instance.machine.phase() {
+            Phase::Stopped | Phase::Exited => Some(Ok(String::new())),
+            Phase::Failed if instance.survivors.is_empty() => Some(Ok(String::new())),
+            Phase::Failed => Some(Err(self.why(instance))),
+            // Somebody has started it again meanwhile: it was down in between.
+            Phase::Pending | Phase::Scheduled | Phase::Backoff => Some(Ok(String::new())),
+            _ => None,
+        }
+    }
+
+    fn is_settled(&self, key: &str, instance: &Instance) -> Option<Result<String, String>> {
+        if instance.order.is_some() {
+            return None;
+        }
+        match instance.machine.state() {
+            State::Running if instance.machine.is_ready() => Some(Ok(String::new())),
+            State::Scheduled => Some(Ok("waits for its time".to_owned())),
+            State::Exited if self.ended_well(instance) => Some(Ok(self.why(instance))),
+            State::Exited | State::Failed => Some(Err(self.why(instance))),
+            State::Stopped => Some(Err("stopped".to_owned())),
+            State::Pending => self.blocked(key, instance),
+            State::Starting
+            | State::Running
+            | State::Stopping
+            | State::Backoff
+            | State::Unattended => None,
+        }
+    }
+
+    /// A pending instance whose needs cannot hold by themselves any more has failed for now.
+    fn blocked(&self, key: &str, instance: &Instance) -> Option<Result<String, String>> {
+        if instance.machine.phase() != Phase::Pending {
+            return None;
+        }
+        match self.gate(key) {
+            Gate::Blocked(reason) => Some(Err(reason)),
+            Gate::Open | Gate::Waits(_) => None,
+        }
+    }
+
+    fn why(&self, instance: &Instance) -> String {
+        let state = instance.machine.state();
+        match instance.machine.reason() {
+            "" => state.to_string(),
+            reason => format!("{state}: {reason}"),
+        }
+    }
+}
+
+/// A start that fails before there is a run, or is called off, is an answer too.
+const fn settled_without_run(state: State) -> bool {
+    matches!(state, State::Failed | State::Stopped)
+}
