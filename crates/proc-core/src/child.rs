@@ -29,7 +29,8 @@ impl Child {
         stderr: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let opened = crate::sys::pidfd::open(pid).and_then(|fd| {
-            let identity = Identity::of_fd(pid, &fd).map_err(io::Error::other)?;
+            let identity = Identity::of_fd(pid, &fd, crate::OpenOptions::default())
+                .map_err(io::Error::other)?;
             Ok(ProcessHandle::of_child(fd, identity))
         });
         match opened {

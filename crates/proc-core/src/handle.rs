@@ -76,10 +76,12 @@ impl ProcessHandle {
     /// [`IdentityError`] when nothing has the number or it may not be looked at.
     pub fn of(pid: u32) -> Result<Self, IdentityError> {
         let fd = pidfd::open(pid).map_err(|source| match source.raw_os_error() {
-            Some(libc::ESRCH) | None => IdentityError::NotFound { pid },
+            Some(libc::ESRCH | libc::EINVAL | libc::ENOENT) | None => {
+                IdentityError::NotFound { pid }
+            }
             _ => IdentityError::NotInspectable { pid, source },
         })?;
-        let identity = Identity::of_fd(pid, &fd)?;
+        let identity = Identity::of_fd(pid, &fd, crate::OpenOptions::default())?;
         Ok(Self { fd, identity })
     }
 
@@ -89,10 +91,12 @@ impl ProcessHandle {
     /// When the descriptor is no pidfd, or its process has been reaped or lives in a namespace we cannot see.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let pid = pid_of(&fd)?;
-        let identity = Identity::of_fd(pid, &fd).map_err(|error| match error {
-            IdentityError::NotFound { .. } => io::Error::from_raw_os_error(libc::ESRCH),
-            IdentityError::NotInspectable { source, .. } => source,
-        })?;
+        let identity = Identity::of_fd(pid, &fd, crate::OpenOptions::default()).map_err(
+            |error| match error {
+                IdentityError::NotFound { .. } => io::Error::from_raw_os_error(libc::ESRCH),
+                IdentityError::NotInspectable { source, .. } => source,
+            },
+        )?;
         Ok(Self { fd, identity })
     }
 

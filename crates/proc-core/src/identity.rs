@@ -1,9 +1,12 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::stat::Stat;
-use crate::sys::{pidfd, pidfs};
+use crate::sys::{clock, pidfd, pidfs};
 use crate::{ProcessHandle, Signal, SignalError};
 
 /// Which process a pid meant: enough to recognise it later, from another process, and never mistake a successor.
@@ -163,16 +166,31 @@ enum Step {
 impl Identity {
     /// Takes the identity of whatever has this number now.
     ///
+    /// Where the kernel has no pidfs, this takes up to 10 ms: see [`of_with`](Self::of_with).
+    ///
     /// # Errors
     /// [`IdentityError::NotFound`] when nothing has it, [`IdentityError::NotInspectable`] when it may not be looked
     /// at (another user's process under `hidepid`).
     pub fn of(pid: u32) -> Result<Self, IdentityError> {
+        Self::of_with(pid, OpenOptions::default())
+    }
+
+    /// Takes the identity as a kernel would that has no more than the forced way needs; for tests and diagnosis.
+    ///
+    /// Number and start time alone name one process only if it was seen alive after the clock tick of its start:
+    /// within that tick its number could be given away. So without pidfs this waits until the tick is over.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_with(pid: u32, options: OpenOptions) -> Result<Self, IdentityError> {
         match pidfd::open(pid) {
-            Ok(fd) => Self::of_fd(pid, &fd),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                Err(IdentityError::NotFound { pid })
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Ok(fd) => Self::of_fd(pid, &fd, options),
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ESRCH | libc::EINVAL | libc::ENOENT) | None
+                ) =>
+            {
                 Err(IdentityError::NotFound { pid })
             }
             // A kernel or a sandbox without pidfds: the start time alone.
@@ -193,15 +211,28 @@ impl Identity {
 
     /// Takes the identity of an open process. What `/proc` says under the number is this process exactly if it has
     /// not been reaped afterwards: until then the number is its own.
-    pub(crate) fn of_fd(pid: u32, fd: &OwnedFd) -> Result<Self, IdentityError> {
+    pub(crate) fn of_fd(
+        pid: u32,
+        fd: &OwnedFd,
+        options: OpenOptions,
+    ) -> Result<Self, IdentityError> {
         let stat = read_stat(pid)?;
-        if is_reaped(fd) {
-            return Err(IdentityError::NotFound { pid });
-        }
         let mut identity = Self::from_ticks(pid, stat.start_ticks);
-        identity.pidfs_ino = pidfs::inode(fd.as_fd());
-        identity.handle = pidfs::handle(fd.as_fd()).map(|handle| handle.to_hex());
-        Ok(identity)
+        let allows = |step| options.force_step.is_none_or(|forced| forced == step);
+        if allows(OpenStep::Inode) || allows(OpenStep::Handle) {
+            identity.pidfs_ino = pidfs::inode(fd.as_fd());
+        }
+        if allows(OpenStep::Handle) {
+            identity.handle = pidfs::handle(fd.as_fd()).map(|handle| handle.to_hex());
+        }
+        if identity.pidfs_ino.is_none() {
+            outlast_tick(stat.start_ticks, fd);
+        }
+        if is_reaped(fd) {
+            Err(IdentityError::NotFound { pid })
+        } else {
+            Ok(identity)
+        }
     }
 
     fn from_ticks(pid: u32, start_ticks: u64) -> Self {
@@ -296,7 +327,8 @@ impl Identity {
         Ok(match pidfs::inode(fd.as_fd()) {
             Some(found) if found == ino => Step::Opened(fd),
             Some(_) => Step::Dead("its number belongs to another process now".to_owned()),
-            None => Step::Unavailable,
+            // The same boot is the same kernel, which had inodes when the record was made.
+            None => Step::Unverified("its pidfs inode cannot be read here".to_owned()),
         })
     }
 
@@ -312,6 +344,15 @@ impl Identity {
         let compared = self.compare_ticks();
         if is_reaped(&fd) {
             return Ok(Step::Dead("it ended just now".to_owned()));
+        }
+        // A record with an inode may have been made in the tick of its start, where the start time says too little.
+        if self
+            .pidfs_ino
+            .is_some_and(|ino| pidfs::inode(fd.as_fd()) != Some(ino))
+        {
+            return Ok(Step::Dead(
+                "its number belongs to another process now".to_owned(),
+            ));
         }
         Ok(compared.unwrap_or(Step::Opened(fd)))
     }
@@ -385,6 +426,11 @@ impl Identity {
             return Err(SignalError::Unverified { pid, reason });
         }
         match self.compare_ticks() {
+            // As in `by_ticks`: such a record is not safe with its start time alone.
+            None if self.pidfs_ino.is_some() => Err(SignalError::Unverified {
+                pid,
+                reason: "its record needs pidfs, which is not used here".to_owned(),
+            }),
             None => pidfd::kill_number(pid, signal)
                 .map_err(|error| SignalError::from_io(pid, signal, error)),
             Some(Step::Unverified(reason)) => Err(SignalError::Unverified { pid, reason }),
@@ -430,8 +476,10 @@ fn open_number(pid: u32) -> io::Result<Result<OwnedFd, Step>> {
         Ok(fd) => Ok(Ok(fd)),
         Err(error) => match error.raw_os_error() {
             Some(libc::ESRCH) => Ok(Err(Step::Dead("no process has its number".to_owned()))),
-            // EINVAL: the number is a thread now, so the process is gone (or it was never a pid).
-            Some(libc::EINVAL) => Ok(Err(Step::Dead("its number is not a process".to_owned()))),
+            // EINVAL, or ENOENT on newer kernels: the number is a thread now, so the process is gone.
+            Some(libc::EINVAL | libc::ENOENT) => {
+                Ok(Err(Step::Dead("its number is not a process".to_owned())))
+            }
             None => Ok(Err(Step::Dead("its number is not a process".to_owned()))),
             Some(libc::ENOSYS | libc::EPERM | libc::EACCES) => Ok(Err(Step::Unavailable)),
             _ => Err(error),
@@ -446,6 +494,27 @@ fn pidfds_work() -> bool {
         pidfd::open(std::process::id())
             .is_ok_and(|fd| pidfd::send(fd.as_fd(), Signal::PROBE, pidfd::Whom::Process).is_ok())
     })
+}
+
+/// Waits, at most 10 ms and not longer than the process lives, until the clock tick of its start is over.
+fn outlast_tick(start_ticks: u64, fd: &OwnedFd) {
+    let deadline = Instant::now() + Duration::from_millis(20);
+    while clock::ticks_since_boot() <= start_ticks && Instant::now() < deadline {
+        let mut fds = [PollFd::new(fd, PollFlags::IN)];
+        let tick = Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        match poll(&mut fds, Some(&tick)) {
+            Ok(0) | Err(_) => {}
+            // It has ended; its number is safe until it is reaped, and after that nobody opens it by this record,
+            // unless it is given away within what is left of the tick: so that has to pass all the same.
+            Ok(_) => {
+                let mut none = [];
+                let _only_the_time = poll(&mut none, Some(&tick));
+            }
+        }
+    }
 }
 
 fn is_reaped(fd: &OwnedFd) -> bool {

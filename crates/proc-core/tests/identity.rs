@@ -130,6 +130,47 @@ fn a_number_nobody_has_is_not_found() {
 }
 
 #[test]
+fn a_thread_is_no_process() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        send.send(rustix::thread::gettid()).unwrap();
+        let _closed = ended.recv();
+    });
+    let tid = receive
+        .recv()
+        .unwrap()
+        .as_raw_nonzero()
+        .get()
+        .cast_unsigned();
+    assert!(matches!(
+        Identity::of(tid),
+        Err(IdentityError::NotFound { .. })
+    ));
+    assert!(matches!(
+        proc_core::ProcessHandle::of(tid),
+        Err(IdentityError::NotFound { .. })
+    ));
+    let as_process = Identity {
+        pid: tid,
+        pidfs_ino: None,
+        handle: None,
+        ..Identity::current().unwrap()
+    };
+    assert!(matches!(as_process.open(), Err(OpenError::Dead { .. })));
+    drop(end);
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_others_hold_may_move_between_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<proc_core::StopDriver>();
+    assert_send::<proc_core::Child>();
+    assert_send::<proc_core::ResolvedAttributes>();
+}
+
+#[test]
 fn pid_1_is_alive_whoever_asks() {
     let init = Identity::of(1).unwrap();
     assert!(init.liveness().is_alive());
@@ -156,4 +197,44 @@ fn a_child_reads_its_input_and_its_code_comes_back() {
     if let Some(end) = child.handle().exit_info() {
         assert_eq!(end, ProcessEnd::Exited(7));
     }
+}
+
+#[test]
+#[cfg(feature = "serde")]
+fn a_record_holds_no_wall_clock_time_so_a_clock_step_cannot_change_it() {
+    let identity = Identity::current().unwrap();
+    let json = serde_json::to_value(&identity).unwrap();
+    let keys: Vec<&str> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let known = [
+        "boot_id",
+        "handle",
+        "pid",
+        "pid_ns",
+        "pidfs_ino",
+        "start_ticks",
+    ];
+    assert!(keys.iter().all(|key| known.contains(key)), "{keys:?}");
+    // The start time is what the kernel counts from boot, unconverted.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let ticks = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .nth(19)
+        .unwrap();
+    assert_eq!(json["start_ticks"].to_string(), ticks);
+    // The three keys that every kernel has are enough to read it back and to find the process.
+    let bare = format!(
+        r#"{{"pid":{},"start_ticks":{ticks},"boot_id":"{}"}}"#,
+        identity.pid, identity.boot_id
+    );
+    let bare: Identity = serde_json::from_str(&bare).unwrap();
+    assert!(bare.open().is_ok() && bare.same_process(&identity));
+    assert_eq!(serde_json::from_value::<Identity>(json).unwrap(), identity);
 }
