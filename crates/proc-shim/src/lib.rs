@@ -6,6 +6,7 @@ mod channel;
 mod client;
 mod codec;
 mod frame;
+mod init;
 mod message;
 mod program;
 mod records;
@@ -22,6 +23,7 @@ pub use channel::{Channel, Received};
 pub use client::{Client, LaunchOptions, ShimProcess, next_incoming};
 pub use codec::{decode_incoming, decode_request, encode_notice, encode_reply, encode_request};
 pub use frame::{Frame, Framer, VERSION};
+pub use init::{InitOptions, UsageError, main as init_main, run as run_init};
 pub use message::{
     AdoptSpec, Exited, Failure, FailureKind, FdSet, Incoming, Notice, Output, Reply, Request,
     Respawn, Role, Running, Snapshot, StartSpec, Stdin, Target,

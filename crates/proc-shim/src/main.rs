@@ -1,8 +1,12 @@
-//! `proc-shim`: the parent, reaper and log writer of one service instance.
+//! `proc-shim`: the parent, reaper and log writer of one service instance; `proc-shim init` is PID 1 of a container.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let code = proc_shim::main(std::env::args_os().skip(1));
+    let mut args = std::env::args_os().skip(1).peekable();
+    let code = match args.next_if(|word| word == "init") {
+        Some(_) => proc_shim::init_main(args),
+        None => proc_shim::main(args),
+    };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

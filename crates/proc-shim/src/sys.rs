@@ -2,6 +2,8 @@
 //!
 //! Everything called in the child after [`fork`] only makes system calls: no allocation, no locks.
 
+pub(crate) mod init;
+
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;

@@ -1,0 +1,126 @@
+//! What the command left behind: TERM, the grace period, KILL, and no longer than that.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use proc_core::{Identity, ProcessHandle, Signal, list};
+
+use crate::init::{InitOptions, reap_orphan};
+use crate::sys::init as sys;
+
+/// How long after KILL the kernel may take; a task in uninterruptible sleep can outlast any wait.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// Ends the rest and reaps the leader, which must be a zombie still: until it is reaped, its group number is its own.
+pub(super) fn end(leader: i32, options: &InitOptions) {
+    _ = sys::send(leader, libc::SIGTERM, true);
+    // A stopped member takes the TERM only once it continues.
+    _ = sys::send(leader, libc::SIGCONT, true);
+    sys::reap(leader);
+    let deadline = options.grace.map(|grace| Instant::now() + grace);
+    if !gone(options, leader, Signal::TERM, deadline) {
+        gone(
+            options,
+            leader,
+            Signal::KILL,
+            Some(Instant::now() + AFTER_KILL),
+        );
+    }
+}
+
+/// Signals everything that is left, new arrivals too, and tells whether it was gone by the deadline.
+fn gone(options: &InitOptions, group: i32, signal: Signal, deadline: Option<Instant>) -> bool {
+    if rustix::process::getpid().is_init() {
+        everyone_gone(options, signal, deadline)
+    } else {
+        members_gone(options, group, signal, deadline)
+    }
+}
+
+/// PID 1 owns its whole pid namespace: one call reaches everybody, and ECHILD is the proof.
+fn everyone_gone(options: &InitOptions, signal: Signal, deadline: Option<Instant>) -> bool {
+    sys::send_everyone(signal.raw());
+    sys::send_everyone(libc::SIGCONT);
+    loop {
+        while let Some((pid, end)) = sys::ended_child() {
+            reap_orphan(options, pid, end);
+        }
+        if !sys::has_children() {
+            return true;
+        }
+        match sys::wait_signal(remaining(deadline)) {
+            // A child that was born meanwhile was not killed yet; a second TERM would only confuse.
+            Some(libc::SIGCHLD) if signal == Signal::KILL => sys::send_everyone(libc::SIGKILL),
+            // Time is up; or somebody asks a second time, who wants it faster.
+            None | Some(libc::SIGTERM | libc::SIGINT) => return false,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Elsewhere the rest is the command's group and our descendants, each reached through a verified handle.
+fn members_gone(
+    options: &InitOptions,
+    group: i32,
+    signal: Signal,
+    deadline: Option<Instant>,
+) -> bool {
+    let mut signalled = HashSet::new();
+    loop {
+        while let Some((pid, end)) = sys::ended_child() {
+            reap_orphan(options, pid, end);
+        }
+        let members = members(group);
+        for member in &members {
+            if signalled.insert(member.pid()) {
+                // It may have ended since the look; then there is nothing to signal.
+                _ = member.signal(signal);
+                _ = member.signal(Signal::CONT);
+            }
+        }
+        let Some(first) = members.first() else {
+            return true;
+        };
+        match first.wait(remaining(deadline)) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return false,
+        }
+    }
+}
+
+/// Returns the living members of the group and our own descendants, none when `/proc` is not that of our namespace.
+fn members(group: i32) -> Vec<ProcessHandle> {
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    if std::fs::read_link("/proc/self")
+        .ok()
+        .and_then(|name| name.to_str()?.parse().ok())
+        != Some(me)
+    {
+        return Vec::new();
+    }
+    let me = me.cast_unsigned();
+    let all = list::all().unwrap_or_default();
+    let mut ours: HashSet<u32> = HashSet::from([me]);
+    // Parents may come after their children in the listing: go on until nothing is added.
+    loop {
+        let before = ours.len();
+        ours.extend(
+            all.iter()
+                .filter(|p| ours.contains(&p.ppid))
+                .map(|p| p.pid)
+                .collect::<Vec<_>>(),
+        );
+        if ours.len() == before {
+            break;
+        }
+    }
+    let rest = all
+        .iter()
+        .filter(|p| p.pid != me && (ours.contains(&p.pid) || p.pgid == group.cast_unsigned()));
+    rest.filter_map(|p| Identity::of(p.pid).ok()?.open().ok())
+        .collect()
+}
+
+fn remaining(deadline: Option<Instant>) -> Option<Duration> {
+    deadline.map(|at| at.saturating_duration_since(Instant::now()))
+}
