@@ -233,6 +233,11 @@ impl StopDriver {
             sent: HashSet::new(),
         });
         if signal != Signal::KILL {
+            // Before the signal: a leader that ends at once orphans those in sessions of their own, and then nothing
+            // leads to them any more.
+            if self.target.mechanism() == Mechanism::GroupWalk && self.target.scope == Scope::Tree {
+                self.remember();
+            }
             self.signal_first(signal);
         }
         true
