@@ -10,7 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use proc_core::{Child, ProcessEnd, Readiness, Signal, Spawn, SpawnError, Stdio};
+use proc_core::{
+    Child, ProcessEnd, Readiness, Signal, Spawn, SpawnError, Stdio, StopOptions, StopSequence,
+    stop_tree,
+};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -19,6 +22,8 @@ use crate::outcome::MAX_OUTPUT;
 
 /// The most bytes taken from a pipe after the command has ended: the most a pipe can hold.
 const DRAIN: usize = 1024 * 1024;
+/// How long the tree may take to end after `TERM` before it is killed.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A command line for `/bin/sh -c`.
 pub(crate) struct Command<'a> {
@@ -120,7 +125,10 @@ async fn watch(
         never = output.collect() => match never {},
     };
     if end.is_err() {
-        end_tree(&child.0).await?;
+        tokio::select! {
+            ended = end_tree(&child.0) => ended?,
+            never = output.collect() => match never {},
+        }
     }
     output.drain();
     Ok(Ended {
@@ -183,9 +191,15 @@ fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     })?)
 }
 
-/// Ends the whole tree of the command and reaps the command itself.
+/// Ends the whole tree of the command, on a thread that may block, and reaps the command itself.
 async fn end_tree(child: &Child) -> io::Result<()> {
-    let _gone = child.handle().signal_group(Signal::KILL);
-    child.exited().await?;
+    let handle = child.handle().try_clone()?;
+    let sequence = StopSequence::graceful(Signal::TERM, Some(GRACE));
+    let stop = move || stop_tree(&handle, &sequence, StopOptions::default());
+    tokio::task::spawn_blocking(stop)
+        .await
+        .map_err(io::Error::other)??;
+    // A survivor of KILL, in a system call that cannot be interrupted, is left to the system.
+    child.try_wait()?;
     Ok(())
 }

@@ -41,16 +41,21 @@ struct Held {
     reader: Option<std::thread::JoinHandle<Vec<u8>>>,
 }
 
+fn fifo(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    path
+}
+
 impl Held {
     fn new(dir: &Path) -> Self {
-        let path = dir.join("held");
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(&path)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let path = fifo(dir, "held");
         let opened = path.clone();
         let reader = std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -179,8 +184,9 @@ async fn hook_timeout() {
     let dir = tempfile::tempdir().unwrap();
     let mut held = Held::new(dir.path());
     let (runner, _outcomes) = Runner::new();
-    // A child and a child that ignores TERM: both hold the FIFO.
-    let command = "exec 3>held; echo begun; (trap '' TERM; sleep 100) & sleep 100";
+    // A child, a child that ignores TERM and one in a session of its own: all hold the FIFO.
+    let command =
+        "exec 3>held; echo begun; (trap '' TERM; sleep 100) & setsid sleep 100 & sleep 100";
     let slow = Hook {
         timeout: Duration::from_millis(300),
         ..hook(command)
@@ -216,13 +222,7 @@ async fn async_hook() {
         mode: Mode::Async,
         ..hook("read line <go; echo $line; echo >held; touch f")
     };
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(dir.path().join("go"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    fifo(dir.path(), "go");
     let outcome = runner
         .run(Phase::PostStart, &[beside], &context(dir.path()))
         .await;
@@ -262,18 +262,20 @@ async fn an_async_hook_has_its_own_timeout() {
 async fn cancel_ends_every_tree() {
     let dir = tempfile::tempdir().unwrap();
     let mut held = Held::new(dir.path());
+    let begun = fifo(dir.path(), "begun");
     let (runner, mut outcomes) = Runner::new();
     let beside = Hook {
         mode: Mode::Async,
-        ..hook("exec 3>held; echo up >&3; sleep 100 & wait")
+        ..hook("exec 3>held; echo >begun; sleep 100 & wait")
     };
     runner
         .run(Phase::PreStart, &[beside], &context(dir.path()))
         .await;
+    tokio::task::spawn_blocking(move || std::fs::read(begun).unwrap())
+        .await
+        .unwrap();
     runner.cancel().await;
     assert_eq!(outcomes.recv().await.unwrap().end, HookEnd::Cancelled);
-    // It may have been cancelled before it opened the FIFO: then nobody ever held it.
-    drop(std::fs::OpenOptions::new().write(true).open(&held.path));
     held.gone().await;
 }
 
@@ -281,14 +283,7 @@ async fn cancel_ends_every_tree() {
 async fn a_dropped_phase_ends_its_hook() {
     let dir = tempfile::tempdir().unwrap();
     let mut held = Held::new(dir.path());
-    let begun = dir.path().join("begun");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&begun)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let begun = fifo(dir.path(), "begun");
     let (runner, _outcomes) = Runner::new();
     let hooks = [hook("exec 3>held; echo >begun; sleep 100 & wait")];
     let context = context(dir.path());
@@ -306,13 +301,7 @@ async fn output_is_bounded_and_a_holder_of_the_pipe_delays_nothing() {
     let mut held = Held::new(dir.path());
     let (runner, _outcomes) = Runner::new();
     let flood = "head -c 1000000 /dev/zero; printf end; (exec 3>held; read x <quit) &";
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(dir.path().join("quit"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    fifo(dir.path(), "quit");
     let outcome = runner
         .run(Phase::PostStop, &[hook(flood)], &context(dir.path()))
         .await;

@@ -254,7 +254,7 @@ async fn exec_that_hangs_is_ended_with_its_tree() {
             .read_to_end(&mut Vec::new())
             .unwrap()
     });
-    let kind = ProbeKind::Exec("exec 3>held; sleep 100 & sleep 100".into());
+    let kind = ProbeKind::Exec("exec 3>held; setsid sleep 100 & sleep 100".into());
     let hangs = Probe {
         timeout: Duration::from_millis(300),
         ..Probe::new(Role::Ready, kind)
