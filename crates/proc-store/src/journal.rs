@@ -27,7 +27,8 @@ use segment::{Header, Segment};
 ///
 /// Each event is one line, its `seq` in front: `{"seq":7,…}`. A segment begins with a header line
 /// `{"format":1,"next":7,"created_ms":…}`, so the numbers go on even where every event was rotated
-/// away. The live file `NAME` is rotated by size and age to `NAME.1` … `NAME.K`.
+/// away. The live file `NAME` is retired by size and age to
+/// `NAME.SEQ`, SEQ being the number of its last event.
 ///
 /// While the disk refuses, events wait in memory in order, up to a bound, and nothing unwritten is
 /// shown to readers: a number that somebody has seen is never given to another event.
@@ -116,7 +117,7 @@ impl Journal {
     ) -> io::Result<Self> {
         let path = path.into();
         let mut repairs = Repairs::default();
-        let older = segment::last_seq_of_older(&disk, &path)?;
+        let older = segment::last_retired_seq(&disk, &path)?;
         let opened = match Segment::open(&disk, &path, &mut repairs) {
             Err(error) => {
                 let reason = wrong_kind(&error).ok_or(error)?;
@@ -268,30 +269,37 @@ impl Journal {
         let header = Header::new(next, now).to_line();
         let staged = atomic::stage(&self.disk, &self.path, &header, 0o600)
             .map_err(|error| clone(error.io()))?;
-        self.shift_older()
+        self.retire_live()
             .and_then(|()| self.disk.rename(&staged, &self.path))
             .inspect_err(|_| {
                 // The old live file, wherever it is by now, is still open and still appended to.
                 let _ = self.disk.remove(&staged);
             })?;
         self.live = Segment::reopen(&self.disk, &self.path)?;
+        self.remove_oldest()?;
         self.disk.sync_dir(atomic::parent(&self.path))
     }
 
-    /// Renames `NAME.K-1` to `NAME.K` … and `NAME` to `NAME.1`; the last is replaced.
-    fn shift_older(&self) -> io::Result<()> {
+    /// Renames the live file to `NAME.SEQ`, the number of its last event. One step, so that a
+    /// reader who looks at the live file first and at the others then misses nothing.
+    fn retire_live(&self) -> io::Result<()> {
         if !self.path.exists() {
-            // An earlier rotation got this far and no further: the live file is `NAME.1` already.
+            // An earlier rotation got this far and no further.
             return Ok(());
         }
-        for number in (1..self.options.keep.max(1)).rev() {
-            let from = segment::older(&self.path, number);
-            if from.exists() {
-                self.disk
-                    .rename(&from, &segment::older(&self.path, number + 1))?;
-            }
-        }
-        self.disk.rename(&self.path, &segment::older(&self.path, 1))
+        let retired = segment::retired(&self.path, self.live.next_seq() - 1);
+        self.disk.rename(&self.path, &retired)
+    }
+
+    /// Removes the oldest retired files beyond the number to keep.
+    fn remove_oldest(&self) -> io::Result<()> {
+        let retired = segment::all_retired(&self.path)?;
+        let keep = usize::try_from(self.options.keep.max(1)).unwrap_or(usize::MAX);
+        let excess = retired.len().saturating_sub(keep);
+        retired
+            .iter()
+            .take(excess)
+            .try_for_each(|path| self.disk.remove(path))
     }
 }
 

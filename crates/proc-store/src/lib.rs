@@ -7,6 +7,7 @@
 //! * [`atomic::write()`] replaces a file; a reader sees the old content or the new.
 //! * [`LifeLock`] says who is the one; [`PidFile`] does so for tools that read PID files.
 //! * [`Record`]s are versioned JSON files; what cannot be read is set aside, never deleted.
+//! * [`Keeper`] writes them as soon as a failing disk lets it.
 //! * [`Journal`] numbers events without gap or repetition, over restarts and full disks.
 //! * [`StateDir`] and [`dirs`] say where it all lives, [`Registry`] which daemons run.
 //!
@@ -35,6 +36,7 @@ pub mod dirs;
 mod disk;
 mod faults;
 pub mod journal;
+mod keeper;
 pub mod lock;
 pub mod pidfile;
 pub mod record;
@@ -47,8 +49,13 @@ pub use faults::{Fault, FaultPlan, Op};
 #[cfg(target_os = "linux")]
 pub use journal::Follower;
 pub use journal::{AppendError, Entry, Journal, JournalOptions, Repairs, Since, read_since};
+pub use keeper::{Keeper, errno_name};
 pub use lock::{Held, Holder, LifeLock, LockError};
 pub use pidfile::{Contents, PidFile, PidFileError, PidRecord, ReadPid};
 pub use record::{Found, Read, Record, SetAside};
 pub use registry::{Daemon, Listing, RegisterError, Registration, Registry};
 pub use statedir::StateDir;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

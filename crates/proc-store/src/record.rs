@@ -111,7 +111,7 @@ struct Envelope<'a, T> {
     value: &'a T,
 }
 
-fn to_bytes<T: Record>(value: &T) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn to_bytes<T: Record>(value: &T) -> serde_json::Result<Vec<u8>> {
     let envelope = Envelope {
         format: T::FORMAT,
         min_reader: T::MIN_READER,

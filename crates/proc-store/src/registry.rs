@@ -313,7 +313,13 @@ fn order(registration: &Registration) -> (&str, &str, &str) {
 /// Returns the file name of a key, without its ending: both parts escaped, joined by a point, which
 /// escaping never leaves; what is too long for a file name is cut, and told apart by its number.
 fn file_stem(namespace: &str, name: &str) -> String {
-    let mut stem = format!("{}.{}", escape(namespace), escape(name));
+    // A name must not begin with a point; a lone `%` is nothing's escape.
+    let namespace = if namespace.is_empty() {
+        "%".to_owned()
+    } else {
+        escape(namespace)
+    };
+    let mut stem = format!("{namespace}.{}", escape(name));
     stem.truncate(200);
     stem
 }

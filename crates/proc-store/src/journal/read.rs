@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::segment::{all_older, seq_of};
+use super::segment::{all_retired, seq_of};
 use crate::Disk;
 use crate::record::wrong_kind;
 
@@ -54,23 +54,25 @@ const LIMIT: u64 = 1024 * 1024 * 1024;
 /// What the system says.
 pub fn read_since(path: impl AsRef<Path>, seq: u64) -> io::Result<Since> {
     let path = path.as_ref();
-    // Newest first: a rotation in between shows a file twice (told by its numbers), never not at
-    // all.
-    let mut files = Vec::new();
-    for path in std::iter::once(path.to_owned()).chain(all_older(path)) {
-        match Disk::real().read(&path, LIMIT) {
-            Ok(bytes) => files.push(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if wrong_kind(&error).is_some() => {}
-            Err(error) => return Err(error),
-        }
-    }
+    // The live file first: if it is retired in between, it is seen twice (told by its numbers),
+    // never not at all.
+    let live = read_file(path)?;
     let mut since = Since::default();
     let mut last = seq;
-    for bytes in files.iter().rev() {
-        take_lines(bytes, &mut last, &mut since);
+    for path in all_retired(path)? {
+        take_lines(&read_file(&path)?, &mut last, &mut since);
     }
+    take_lines(&live, &mut last, &mut since);
     Ok(since)
+}
+
+/// Reads a file of the journal; one that is gone, or is none, is empty.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    match Disk::real().read(path, LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if wrong_kind(&error).is_some() => Ok(Vec::new()),
+        bytes => bytes,
+    }
 }
 
 /// Takes the events of whole lines that come after `last`, which moves along. Returns how many

@@ -184,16 +184,18 @@ impl Tail {
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
-        let last = bytes[..whole]
-            .split(|byte| *byte == b'\n')
-            .rev()
-            .find_map(seq_of);
+        // The highest, not the last: damage must not send the numbers back.
+        let lines = bytes[..whole].split(|byte| *byte == b'\n');
+        let last = lines.filter_map(seq_of).max();
         Self {
             next: last.map(|seq| seq.saturating_add(1)),
             torn: bytes[whole..].to_vec(),
         }
     }
 }
+
+/// A greater number is damage: not even JSON's readers could tell it from the next.
+const SEQ_MAX: u64 = 1 << 53;
 
 /// Returns the number of an event's line; `None` for a header or damage.
 pub(super) fn seq_of(line: &[u8]) -> Option<u64> {
@@ -204,9 +206,8 @@ pub(super) fn seq_of(line: &[u8]) -> Option<u64> {
     if line.len() > LINE_LIMIT {
         return None;
     }
-    serde_json::from_slice::<Numbered>(line)
-        .ok()
-        .map(|event| event.seq)
+    let event: Numbered = serde_json::from_slice(line).ok()?;
+    Some(event.seq).filter(|seq| *seq <= SEQ_MAX)
 }
 
 fn read_header(file: &mut File) -> io::Result<Option<Header>> {
@@ -217,47 +218,53 @@ fn read_header(file: &mut File) -> io::Result<Option<Header>> {
         .split(|byte| *byte == b'\n')
         .next()
         .unwrap_or_default();
-    Ok(serde_json::from_slice(first).ok())
+    let header: Option<Header> = serde_json::from_slice(first).ok();
+    Ok(header.filter(|header| header.next <= SEQ_MAX))
 }
 
-/// Returns the path of a rotated file.
-pub(super) fn older(path: &Path, number: u32) -> PathBuf {
+/// Returns the path of a retired file whose last event is `seq`.
+pub(super) fn retired(path: &Path, seq: u64) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{name}.{number}"))
+    path.with_file_name(format!("{name}.{seq}"))
 }
 
-/// Lists the rotated files, newest first.
-pub(super) fn all_older(path: &Path) -> Vec<PathBuf> {
-    let existing = |number| Some(older(path, number)).filter(|path| path.exists());
-    // A crash in the middle of a rotation may leave one number free.
-    let mut found: Vec<PathBuf> = Vec::new();
-    let mut missing = 0;
-    for number in 1..=10_000 {
-        match existing(number) {
-            Some(path) => found.push(path),
-            None => missing += 1,
-        }
-        if missing > 1 {
-            break;
+/// Lists the retired files, oldest first.
+pub(super) fn all_retired(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
+    let entries = match std::fs::read_dir(atomic::parent(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let file = entry.file_name();
+        let seq = file
+            .to_str()
+            .and_then(|file| file.strip_prefix(&name)?.strip_prefix('.'));
+        if let Some(seq) = seq.and_then(|seq| seq.parse().ok()) {
+            found.push((seq, entry.path()));
         }
     }
-    found
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Returns the number of the last event in the rotated files; 0 is none.
-pub(super) fn last_seq_of_older(disk: &Disk, path: &Path) -> io::Result<u64> {
-    let mut last = 0;
-    for path in all_older(path) {
+/// Returns the number of the last event in the retired files; 0 is none.
+pub(super) fn last_retired_seq(disk: &Disk, path: &Path) -> io::Result<u64> {
+    for path in all_retired(path)?.into_iter().rev() {
         let mut file = match disk.open(&path) {
             Err(error) if crate::record::wrong_kind(&error).is_some() => continue,
             file => file?,
         };
         let size = file.metadata()?.len();
-        let next = match Tail::read(&mut file, size)?.next {
-            Some(next) => next,
-            None => read_header(&mut file)?.map_or(1, |header| header.next),
-        };
-        last = last.max(next.saturating_sub(1));
+        if let Some(next) = Tail::read(&mut file, size)?.next {
+            return Ok(next - 1);
+        }
     }
-    Ok(last)
+    Ok(0)
 }
