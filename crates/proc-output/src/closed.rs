@@ -74,7 +74,7 @@ impl ClosedFiles {
                 self.remove_oldest(directory, names)?;
             }
         }
-        if let Some(total) = options.total_max {
+        if let Some(total) = options.stream_max() {
             let room = total.saturating_sub(options.file_limit());
             let mut sum: u64 = self
                 .files

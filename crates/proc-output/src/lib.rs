@@ -1,4 +1,49 @@
-//! Capture output without losing a byte: rings, lines, rotated log files, tail, follow and truncation.
+//! Captures the output of processes without losing a byte, and reads it back.
+//!
+//! For any program that runs others and keeps what they print: supervisors, build tools, test runners.
+//! It knows nothing of processes themselves, has no runtime (`async` twins are a feature), and treats
+//! output as bytes throughout: invalid UTF-8, NUL and lines of 10 MB pass unchanged.
+//!
+//! * [`LogWriter`] moves a pipe into files that rotate by size and age, with a sidecar that knows when
+//!   each byte came; what a full disk refuses is counted. Small enough for the inside of a shim.
+//! * [`read::LogReader`] reads those files back, compressed ones included: merged by time, the last
+//!   lines, a stretch of time, followed as they grow, or verified to be complete.
+//! * [`Streams`] reads both pipes of a command together; [`LineSplitter`] and [`Lines`] make lines;
+//!   [`Grouper`] joins stack traces; [`detect_level`] finds how serious a line is.
+//! * [`ByteRing`] and [`LineRing`] keep the last of it in memory; [`truncate_tail_to_rune_budget`]
+//!   cuts it to what a message may hold.
+//!
+//! ```
+//! use proc_output::read::{LogReader, Query};
+//! use proc_output::{LogOptions, LogWriter, Stream};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let options = LogOptions { max_size: Some(64), ..LogOptions::default() };
+//! let mut log = LogWriter::new(dir.path(), "web-1", Stream::Stdout, &options)?;
+//! for n in 0..100 {
+//!     log.write(format!("request {n}\n").as_bytes());
+//! }
+//!
+//! let mut reader = LogReader::new();
+//! reader.add(dir.path(), "web-1")?;
+//! let query = Query { tail: Some(2), ..Query::default() };
+//! let last: Result<Vec<_>, _> = reader.entries(&query)?.collect();
+//! let last = last?;
+//! assert_eq!(last[1].text(), b"request 99");
+//! assert!(reader.verify()?[0].complete());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Limitations
+//!
+//! * Linux: splice, inotify and pidfds are used as they are.
+//! * Two streams in two pipes have no common order closer than the 10 ms of the sidecar; where it
+//!   matters, let both share one pipe ([`LogOptions::merge`]).
+//! * Files are handed to the kernel, not synced: they survive the end of every process, but a power
+//!   failure may take the last seconds.
+//! * A file that the service itself writes ([`LogOptions::direct`]) is rotated between runs only.
+//! * [`OnFull::Drop`] is a wish to whoever drives the pipe; [`LogWriter`] itself waits for the disk,
+//!   and drops only what the disk refuses.
 
 #![forbid(unsafe_code)]
 

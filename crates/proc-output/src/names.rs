@@ -201,6 +201,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn parse_reverses_every_name(instance in instances(), stream in prop::sample::select(Stream::all().to_vec()), seq in 1u64..1000) {
             let names = Names::new(&instance, stream);

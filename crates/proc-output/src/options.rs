@@ -76,7 +76,8 @@ pub struct LogOptions {
     pub max_size: Option<u64>,
     /// How many closed files stay beside the live one.
     pub keep: Option<u32>,
-    /// The largest sum of all files of one stream; the oldest closed ones go first.
+    /// The largest sum of all log files of the instance; the oldest closed ones go first. Without
+    /// `merge`, each stream may have half of it.
     pub total_max: Option<u64>,
     /// The age at which the live file is closed, and at which a closed file is removed.
     pub max_age: Option<Duration>,
@@ -123,9 +124,17 @@ impl LogOptions {
         }
     }
 
+    /// Returns the part of the cap that is one stream's.
+    pub(crate) fn stream_max(&self) -> Option<u64> {
+        self.total_max
+            .map(|total| if self.merge { total } else { total / 2 })
+    }
+
     /// Returns the limit of one file, so that the live file and one closed one fit under the cap.
     pub(crate) fn file_limit(&self) -> u64 {
-        let by_total = self.total_max.map_or(u64::MAX, |total| (total / 2).max(1));
+        let by_total = self
+            .stream_max()
+            .map_or(u64::MAX, |total| (total / 2).max(1));
         self.max_size
             .map_or(u64::MAX, |size| size.max(1))
             .min(by_total)
