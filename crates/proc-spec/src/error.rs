@@ -1,5 +1,7 @@
 //! What is wrong with a configuration, and exactly where.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -62,8 +64,12 @@ impl ConfigErrors {
     /// The most that are kept: a broken file need not fill the screen.
     pub const MOST: usize = 50;
 
-    pub(crate) fn new(mut errors: Vec<ConfigError>) -> Self {
-        errors.dedup();
+    pub(crate) fn new(errors: Vec<ConfigError>) -> Self {
+        let mut seen = BTreeSet::new();
+        let mut errors: Vec<ConfigError> = errors
+            .into_iter()
+            .filter(|error| seen.insert((error.file.clone(), error.at, error.message.clone())))
+            .collect();
         errors.truncate(Self::MOST);
         Self {
             errors,

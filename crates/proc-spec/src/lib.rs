@@ -31,6 +31,7 @@ mod build;
 mod command;
 mod cron;
 mod decode;
+mod diff;
 mod env_file;
 mod environment;
 mod error;
@@ -38,6 +39,7 @@ mod expand;
 mod graph;
 mod instance;
 mod interpolate;
+mod lint;
 mod listen;
 mod loader;
 mod merge;
@@ -48,6 +50,8 @@ mod probes;
 mod procfile;
 mod raw;
 mod restart;
+mod schema;
+mod select;
 mod service;
 mod source;
 mod spec;
@@ -56,6 +60,7 @@ mod units;
 
 pub use command::{Command, CommandError};
 pub use cron::{CivilMinute, Cron, CronError};
+pub use diff::{Action, Change, diff, diff_service};
 pub use env_file::{EnvFileError, EnvLine, parse_env_file};
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use listen::{Listen, ListenAddress, ListenError};
@@ -64,6 +69,8 @@ pub use names::{MAX_NAME, NameError, check_name, instance_name};
 pub use raw::{
     BackendName, ExitProject, Need, OnExit, OnFull, OnRestart, Overlap, Scope, Stdin, Strategy,
 };
+pub use schema::{schema, starter};
+pub use select::{SelectError, Selected, select};
 pub use spec::{
     DeploySpec, Environment, Format, Group, LogSpec, Project, ServiceSpec, StopSpec, WatchSpec,
 };

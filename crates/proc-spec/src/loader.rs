@@ -1,6 +1,6 @@
 //! Finding the files, reading them, and making a project of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -238,6 +238,9 @@ impl Resolver<'_> {
             );
         }
         if !cx.errors.is_empty() {
+            if let Some(defaults) = &defaults {
+                name_defaults(defaults, &mut cx);
+            }
             return Err(ConfigErrors::new(cx.errors));
         }
         let places: Vec<(String, Origin, Table)> = services
@@ -472,6 +475,34 @@ impl Resolver<'_> {
                     format!("scale: {count} instances of `{name}` are more than {MAX_INSTANCES}"),
                 );
             }
+        }
+    }
+}
+
+/// What is wrong in `[defaults]` is found in each service: name the place where it stands.
+fn name_defaults(defaults: &Table, cx: &mut Cx) {
+    let mut places = BTreeSet::new();
+    let mut rest: Vec<&Table> = vec![defaults];
+    while let Some(table) = rest.pop() {
+        for entry in &table.entries {
+            let mut nodes = vec![&entry.node];
+            places.insert(cx.sources.place(entry.key_at));
+            while let Some(node) = nodes.pop() {
+                places.insert(cx.sources.place(node.at));
+                match &node.value {
+                    Value::Table(table) => rest.push(table),
+                    Value::Array(items) => nodes.extend(items),
+                    _ => {}
+                }
+            }
+        }
+    }
+    for error in &mut cx.errors {
+        let key = error.key.splitn(3, '.').collect::<Vec<_>>();
+        if let ["service", _, rest] = key[..]
+            && places.contains(&(error.file.clone(), error.at))
+        {
+            error.key = format!("defaults.{rest}");
         }
     }
 }

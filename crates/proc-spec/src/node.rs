@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, ConfigErrors};
 use crate::source::{Origin, Sources};
 
 /// The deepest nesting that is followed.
@@ -123,9 +123,14 @@ pub(crate) fn parse(sources: &Sources, source: usize) -> Result<Table, Vec<Confi
     // Spans count from the start of the text, a byte order mark included.
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let errors = errors.iter().map(|error| {
+        let errors = errors.iter().take(ConfigErrors::MOST).map(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            let message = error.message().replace('\n', ", ");
+            let mut message = error.message().replace('\n', ", ");
+            if message == "duplicate key"
+                && let Some(key) = error.span().and_then(|span| text.get(span))
+            {
+                message = format!("duplicate key `{}`", key.escape_debug());
+            }
             sources.error(
                 Origin { source, offset },
                 "",

@@ -18,13 +18,19 @@ pub(crate) struct Origin {
 }
 
 /// One file that was read.
-#[derive(Debug)]
 pub(crate) struct Source {
     /// As shown to the user.
     pub(crate) shown: PathBuf,
     pub(crate) text: String,
     /// Where each line begins.
     lines: Vec<usize>,
+}
+
+/// Shows the name only: the text may hold secrets.
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Source").field(&self.shown).finish()
+    }
 }
 
 impl Source {
@@ -61,6 +67,19 @@ impl Sources {
         let lines = std::iter::once(0).chain(breaks).collect();
         self.list.push(Source { shown, text, lines });
         self.list.len() - 1
+    }
+
+    /// The file and the position; what is not in a file stands on the command line.
+    pub(crate) fn place(&self, at: Origin) -> (PathBuf, Position) {
+        self.list.get(at.source).map_or_else(
+            || {
+                (
+                    PathBuf::from("command line"),
+                    Position { line: 1, column: 1 },
+                )
+            },
+            |source| (source.shown.clone(), source.position(at.offset)),
+        )
     }
 
     pub(crate) fn error(
