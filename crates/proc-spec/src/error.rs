@@ -31,22 +31,32 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: ",
-            self.file.display(),
-            self.at.line,
-            self.at.column
-        )?;
+        let file = self.file.to_string_lossy();
+        write!(f, "{}:{}:{}: ", plain(&file), self.at.line, self.at.column)?;
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(f, "{}: ", plain(&self.key))?;
         }
-        write!(f, "{}", self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+        f.write_str(&plain(&self.message))?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {}", plain(hint)),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Escapes what would move a terminal's cursor: most of an error is foreign text.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| {
+        if c.is_control() {
+            c.escape_debug().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// Everything that is wrong with a configuration, in the order of the files.
