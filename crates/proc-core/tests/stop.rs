@@ -147,8 +147,14 @@ const MOVERS: &str = "use POSIX; $SIG{TERM}='IGNORE'; for (1..8) { last if !fork
                       if (getpgrp == $$) { sleep 1000 while 1 } while (1) { exit if fork; setsid; }";
 
 /// Runs an ignored test of this file in a process of its own, in which it may be the subreaper.
-fn alone(test: &str) {
-    let mut child = Spawn::new(std::env::current_exe().expect("a test binary"))
+fn alone(test: &str, user: Option<&str>) {
+    // As a descriptor, because the binary may lie where the user may not look.
+    let this = File::open(std::env::current_exe().expect("a test binary")).expect("it can be read");
+    let attributes = Attributes {
+        user: user.map(str::to_owned),
+        ..Attributes::default()
+    };
+    let mut child = Spawn::new("/proc/self/fd/9")
         .args([
             "--exact",
             test,
@@ -156,8 +162,11 @@ fn alone(test: &str) {
             "--nocapture",
             "--test-threads=1",
         ])
+        .fds(vec![(this.into(), 9)])
+        .cwd("/")
         .stdin(Stdio::Null)
         .stdout(Stdio::Pipe)
+        .attributes(attributes.resolve(None).expect("a user"))
         .spawn()
         .expect("the test binary starts");
     let mut text = String::new();
@@ -190,7 +199,56 @@ fn check(
 
 #[test]
 fn the_subreaper_leaves_nobody() {
-    alone("as_subreaper");
+    alone("as_subreaper", None);
+}
+
+#[test]
+fn the_subreaper_leaves_nobody_without_privileges() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!(
+            "SKIP the_subreaper_leaves_nobody_without_privileges: the other test already is that"
+        );
+        return;
+    }
+    alone("as_subreaper", Some("nobody"));
+}
+
+#[test]
+fn a_thousand_processes_end_in_the_grace() {
+    alone("thousand_as_subreaper", None);
+}
+
+#[test]
+#[ignore = "run by a_thousand_processes_end_in_the_grace in a process of its own"]
+fn thousand_as_subreaper() {
+    rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)).unwrap();
+    // Ten groups of their own beside the leader's, in two generations.
+    let script = "use POSIX; for (1..10) { next if fork; setpgid(0,0); for (1..99) { last unless fork } last } \
+                  syswrite STDOUT, 'x'; sleep 1000 while 1;";
+    for force in [Mechanism::Subreaper, Mechanism::GroupWalk] {
+        let (child, mut witness) = tree("perl", script);
+        witness.ready(1001);
+        let target = StopTarget::new(child.handle().try_clone().unwrap())
+            .subreaper()
+            .force(force);
+        let report = run_stop(
+            StopDriver::new(graceful(60_000), target, Instant::now()),
+            &mut |_, _| {},
+        );
+        assert_eq!(
+            (report.signalled, report.mechanism),
+            (1001, force),
+            "{report:?}"
+        );
+        assert!(
+            report.survivors.is_empty() && !report.escalated,
+            "{report:?}"
+        );
+        assert!(witness.nobody_left(Duration::ZERO), "{report:?}");
+        while rustix::process::wait(rustix::process::WaitOptions::NOHANG)
+            .is_ok_and(|one| one.is_some())
+        {}
+    }
 }
 
 #[test]

@@ -55,6 +55,10 @@ pub struct StopDriver {
     /// Who got a signal, pruned of those that ended; `signalled` counts them all.
     reached: HashSet<(u32, u64)>,
     signalled: u32,
+    /// When everybody was last looked for in this step, and whether another look is owed.
+    looked: Option<Instant>,
+    look_owed: bool,
+    leader_gone: bool,
     raised: Option<sched::Raised>,
     report: Option<StopReport>,
 }
@@ -91,6 +95,9 @@ impl StopDriver {
             members: BTreeMap::new(),
             reached: HashSet::new(),
             signalled: 0,
+            looked: None,
+            look_owed: false,
+            leader_gone: false,
             raised: None,
             report: None,
         }
@@ -169,6 +176,10 @@ impl StopDriver {
         if self.is_over(on_reaped) {
             return self.done(now, Vec::new());
         }
+        if self.step.is_none() && self.target.mechanism() == Mechanism::GroupWalk {
+            // Before the first signal: a leader that ends of it takes the way to its descendants along.
+            self.remember();
+        }
         if self.next_step_is_due(now) && !self.begin_step(now) {
             let survivors = self.survivors();
             return self.done(now, survivors);
@@ -192,14 +203,42 @@ impl StopDriver {
 
     fn deadline(&self) -> Option<Instant> {
         let deadline = self.step.as_ref().and_then(|step| step.deadline);
-        let look = match (self.current_signal(), self.target.mechanism()) {
-            (Some(Signal::KILL), _) => LOOK_AGAIN,
-            (_, Mechanism::Subreaper) => return deadline,
-            (_, Mechanism::Cgroup) if self.target.subreaper => return deadline,
-            _ => LOOK_FOR_UNKNOWN,
-        };
-        let look = Instant::now() + look;
+        let best_effort = self.target.mechanism() == Mechanism::GroupWalk;
+        let unwatched = self.target.cgroup.is_some() && !self.target.subreaper;
+        let killing = self.current_signal() == Some(Signal::KILL);
+        if !killing && !best_effort && !unwatched && !self.look_owed {
+            return deadline;
+        }
+        let look = Instant::now()
+            + if killing || self.look_owed {
+                LOOK_AGAIN
+            } else {
+                LOOK_FOR_UNKNOWN
+            };
         Some(deadline.map_or(look, |deadline| deadline.min(look)))
+    }
+
+    /// Says whether it is time to look for everybody again: at once in a new step and when the leader has ended,
+    /// else not with every single end of a thousand.
+    fn may_look(&mut self) -> bool {
+        let leader_gone = self
+            .target
+            .leader
+            .as_ref()
+            .is_none_or(|leader| leader.has_exited());
+        if leader_gone != self.leader_gone {
+            (self.leader_gone, self.looked) = (leader_gone, None);
+        }
+        let pause = if self.target.mechanism() == Mechanism::GroupWalk {
+            LOOK_FOR_UNKNOWN
+        } else {
+            LOOK_AGAIN
+        };
+        self.look_owed = self.looked.is_some_and(|looked| looked.elapsed() < pause);
+        if !self.look_owed {
+            self.looked = Some(Instant::now());
+        }
+        !self.look_owed
     }
 
     fn next_step_is_due(&mut self, now: Instant) -> bool {
@@ -219,6 +258,7 @@ impl StopDriver {
             return self.sequence.steps.is_empty();
         };
         self.escalated |= self.at > 0;
+        self.looked = None;
         let last = self.at + 1 == self.sequence.steps.len();
         let wait = if signal == Signal::KILL && last {
             Some(wait.unwrap_or(StopSequence::AFTER_KILL))
@@ -306,7 +346,7 @@ impl StopDriver {
 
     /// Once the leader has ended (or leads no group): everybody who has not had this step's signal.
     fn signal_the_rest(&mut self, signal: Signal) {
-        if self.target.scope != Scope::Tree || signal == Signal::PROBE {
+        if self.target.scope != Scope::Tree || signal == Signal::PROBE || !self.may_look() {
             return;
         }
         if let Some(leader) = &self.target.leader
@@ -389,9 +429,9 @@ impl StopDriver {
             }
             (Scope::Single, _) => {}
             _ => {
-                for member in self.walked() {
-                    kill(&member, false);
-                }
+                let members = self.walked();
+                members.iter().for_each(|member| kill(member, false));
+                self.keep(members);
             }
         }
         if self.target.cgroup.is_none()
@@ -407,9 +447,6 @@ impl StopDriver {
         }
         if let Some(step) = &mut self.step {
             step.sent = alive;
-        }
-        if self.target.mechanism() == Mechanism::GroupWalk {
-            self.remember();
         }
         let count = fresh.len();
         fresh
@@ -499,8 +536,13 @@ impl StopDriver {
 
     /// Keeps a descriptor of everybody found, so that their ends are noticed and their children found later.
     fn remember(&mut self) {
+        let members = self.walked();
+        self.keep(members);
+    }
+
+    fn keep(&mut self, found: Vec<Member>) {
         let mut members = BTreeMap::new();
-        for member in self.walked() {
+        for member in found {
             let (pid, start_ticks, comm) =
                 (member.stat.pid, member.stat.start_ticks, member.stat.name());
             // Without a descriptor left it is found again by the next walk, if it can be.
@@ -549,9 +591,12 @@ impl StopDriver {
             (Mechanism::Subreaper, _) => childless,
             _ if !leader_gone => false,
             _ if self.target.scope == Scope::Single => true,
-            // A first look finds members whose leader has ended before the stop began.
             _ => {
-                self.remember();
+                self.members.retain(|_, known| !exited(&known.fd));
+                // Once more when nobody known is left, and in a first look for members without a leader.
+                if self.members.is_empty() {
+                    self.remember();
+                }
                 self.members.is_empty()
             }
         }
