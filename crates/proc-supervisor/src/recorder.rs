@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use proc_store::{Journal, StateDir, WriteError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::record::{InstanceRecord, ProjectRecord};
 use crate::view::Event;
@@ -37,7 +37,7 @@ pub(crate) enum Job {
     /// An instance that is no more.
     Remove(String),
     /// Answer when everything before this is on the disk, or could not be written.
-    Flush(oneshot::Sender<bool>),
+    Flush(Sender<bool>),
 }
 
 /// What the writer has to say.
@@ -88,11 +88,13 @@ impl Recorder {
         let _gone = self.0.send(job);
     }
 
-    /// Waits until everything queued so far was written, or failed at least once; tells which.
-    pub(crate) async fn flush(&self) -> bool {
-        let (done, answer) = oneshot::channel();
+    /// Waits until everything queued so far was written, or failed at least once, for `patience`
+    /// at most; tells whether it was written.
+    pub(crate) async fn flush(&self, patience: Duration) -> bool {
+        let (done, answer) = channel();
         self.write(Job::Flush(done));
-        answer.await.unwrap_or(false)
+        let waited = tokio::task::spawn_blocking(move || answer.recv_timeout(patience));
+        matches!(waited.await, Ok(Ok(true)))
     }
 }
 

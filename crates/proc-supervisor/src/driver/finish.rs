@@ -166,7 +166,7 @@ impl Driver {
             self.save_project(true);
         }
         // A disk that refuses must not keep a supervisor from ending; it was told all along.
-        let _on_disk = tokio::time::timeout(LAST_WORDS, self.recorder.flush()).await;
+        let _on_disk = self.recorder.flush(LAST_WORDS).await;
         let report = Report {
             outcomes: self.last_outcomes(),
             survivors: survivors.clone(),
