@@ -28,8 +28,8 @@ pub(crate) fn policy(raw: &RawService, scheduled: bool, cx: &mut Cx) -> RestartP
         policy.startup_grace = policy.startup_grace.max(seconds.0);
     }
     if let Some(retries) = raw.start_retries.as_deref() {
-        policy.startup_max = retries.0;
-        policy.retry_delay = policy.retry_delay.or(Some(Duration::from_secs(1)));
+        let interval = policy.retry_delay.unwrap_or(Duration::from_secs(1));
+        policy.retry_starts(retries.0, Some(interval));
     }
     if let Some(interval) = raw.start_retry_interval.as_deref() {
         policy.retry_delay = Some(interval.0);
