@@ -1,6 +1,11 @@
 //! What a verb works with: the global flags, the project's place, its supervisor.
 
 mod failure;
+mod place;
+mod records;
+mod supervisor;
+
+pub(crate) use place::Place;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +19,21 @@ use crate::exit;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) globals: Globals,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Context {
     /// Makes the surroundings; reads and connects to nothing yet.
     pub(crate) fn new(globals: Globals) -> Result<Context, CliError> {
-        Ok(Context { globals })
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Context { globals, runtime })
+    }
+
+    /// Runs a future to its end.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 
     /// Returns the loader of the project's configuration, as the flags say.
@@ -53,6 +67,24 @@ impl Context {
     /// Code 2 with every mistake's line.
     pub(crate) fn load(&self) -> Result<Project, CliError> {
         self.loader()?.load().map_err(failure::of_config)
+    }
+
+    /// Loads the project's configuration with other numbers of instances.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::load`].
+    pub(crate) fn load_scaled(&self, scale: &[(String, u32)]) -> Result<Project, CliError> {
+        let loader = Loader {
+            scale: scale.iter().cloned().collect(),
+            ..self.loader()?
+        };
+        loader.load().map_err(failure::of_config)
+    }
+
+    /// Finds the project's directories.
+    pub(crate) fn place(&self) -> Result<Place, CliError> {
+        Place::find(self)
     }
 }
 

@@ -63,11 +63,6 @@ impl CliError {
         self
     }
 
-    /// Returns the exit code.
-    pub(crate) fn code(&self) -> u8 {
-        self.code
-    }
-
     /// Writes `error:` and `hint:` lines to stderr and returns the exit code.
     pub(crate) fn report(&self) -> u8 {
         for message in &self.messages {

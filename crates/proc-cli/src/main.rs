@@ -4,18 +4,24 @@
 //! and [`exit`] names the codes. One verb is one file under `verbs/`.
 
 #![forbid(unsafe_code)]
-#![expect(dead_code, reason = "the verbs that need the rest are on their way")]
 
 mod args;
 mod context;
+mod engine;
 mod error;
 mod exit;
+mod keeper;
 mod render;
+mod select;
+mod sources;
 mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = shim() {
+        return code;
+    }
     let outcome = args::parse().and_then(|(globals, verb)| {
         render::set_color(globals.color);
         verbs::dispatch(globals, verb)
@@ -24,4 +30,15 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => ExitCode::from(error.report()),
     }
+}
+
+/// Is the shim when called as `proc __shim …`: first of all, so that a shim parses nothing.
+fn shim() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != proc_shim::HIDDEN_VERB {
+        return None;
+    }
+    Some(ExitCode::from(
+        u8::try_from(proc_shim::main(args)).unwrap_or(exit::FAILED),
+    ))
 }

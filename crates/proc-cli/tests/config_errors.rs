@@ -6,7 +6,7 @@ use common::TestProject;
 
 #[track_caller]
 fn refused(config: &str, expected: &[&str]) {
-    for verb in [&["check"]] {
+    for verb in [&["check"][..], &["up", "-d"]] {
         let project = TestProject::new(config);
         let done = project.proc(verb);
         assert_eq!(done.code, 2, "{verb:?} of {config:?}: {done:?}");

@@ -1,7 +1,9 @@
 //! Other crates' errors as failures: the one place that picks their exit codes.
 
+use proc_api::ClientError;
 use proc_spec::ConfigErrors;
 
+use super::Place;
 use crate::error::CliError;
 use crate::exit;
 
@@ -15,4 +17,21 @@ pub(crate) fn of_config(errors: ConfigErrors) -> CliError {
     } else {
         failure
     }
+}
+
+/// A request that failed: the supervisor's own code, or that there is none.
+pub(crate) fn of_client(place: &Place, error: ClientError) -> CliError {
+    match error {
+        ClientError::NoSupervisor => no_supervisor(place),
+        ClientError::Refused(problem) => {
+            CliError::new(problem.code, problem.error).maybe_hint(problem.hint)
+        }
+        ClientError::Lost(_) => CliError::chain(exit::FAILED, &error).hint("proc status"),
+        error => CliError::chain(exit::FAILED, &error),
+    }
+}
+
+fn no_supervisor(place: &Place) -> CliError {
+    let text = format!("no supervisor is running for project `{}`", place.project);
+    CliError::new(exit::NO_SUPERVISOR, text).hint("proc up -d")
 }

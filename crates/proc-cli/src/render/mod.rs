@@ -2,9 +2,21 @@
 
 mod color;
 mod escape;
+mod event;
+mod logline;
+mod report;
+mod status;
+mod table;
+mod time;
 
-pub(crate) use color::{ColorChoice, set_color};
-pub(crate) use escape::escape;
+pub(crate) use color::{ColorChoice, paint_for, set_color, state_style};
+pub(crate) use escape::{escape, escape_line};
+pub(crate) use event::event_line;
+pub(crate) use logline::LogPrinter;
+pub(crate) use report::{report, report_failures, survivors};
+pub(crate) use status::{end, status_lines};
+pub(crate) use table::{Table, stdout_is_terminal};
+pub(crate) use time::{age, duration_ms, size, timestamp, until};
 
 use std::io::Write;
 

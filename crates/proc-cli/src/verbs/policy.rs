@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::render;
+use crate::select;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -95,9 +96,7 @@ impl Sim {
         let mut policy = match (&self.service, self.profile) {
             (Some(name), _) => {
                 let project = context.load()?;
-                let service = project
-                    .service(name)
-                    .ok_or_else(|| CliError::new(exit::UNKNOWN, format!("no service `{name}`")))?;
+                let service = project.service(name).ok_or_else(|| select::unknown(name))?;
                 service.restart.clone()
             }
             (None, Some(profile)) => profile.policy(),

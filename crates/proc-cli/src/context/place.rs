@@ -1,0 +1,95 @@
+//! Where a project keeps its state and its sockets.
+
+use std::path::{Path, PathBuf};
+
+use proc_store::dirs::ProjectDirs;
+
+use super::{Context, environment, failure};
+use crate::error::CliError;
+use crate::exit;
+use crate::keeper::Keeper;
+
+/// A project and its directories; nothing says that they exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) project: String,
+    pub(crate) dirs: ProjectDirs,
+}
+
+impl Place {
+    /// Finds the place by `--state-dir`, `--project`, or the configuration's name.
+    pub(crate) fn find(context: &Context) -> Result<Place, CliError> {
+        let globals = &context.globals;
+        let project = match (&globals.project, &globals.state_dir) {
+            (Some(name), _) => name.clone(),
+            (None, Some(dir)) => context
+                .load()
+                .map_or_else(|_| name_of(dir), |project| project.name),
+            (None, None) => configured_name(context)?,
+        };
+        Place::of(context, &project)
+    }
+
+    /// Returns the place of the project with this name.
+    pub(crate) fn of(context: &Context, project: &str) -> Result<Place, CliError> {
+        let state_dir = context
+            .globals
+            .state_dir
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()?;
+        let uid = rustix::process::geteuid().as_raw();
+        let dirs =
+            proc_store::dirs::project_dirs(uid, &environment(), project, state_dir.as_deref())
+                .map_err(|error| CliError::chain(exit::USAGE, &error).hint("--state-dir DIR"))?;
+        Ok(Place {
+            project: project.to_owned(),
+            dirs,
+        })
+    }
+
+    /// Returns the file whose lock the running supervisor holds.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.dirs.state.join("lock")
+    }
+
+    /// Returns the directory of the shim that keeps a detached supervisor.
+    pub(crate) fn keeper_dir(&self) -> PathBuf {
+        self.dirs.state.join("supervisor")
+    }
+
+    /// Returns the socket of the shim that keeps a detached supervisor.
+    pub(crate) fn keeper_socket(&self) -> PathBuf {
+        self.dirs.runtime.join("supervisor.sock")
+    }
+
+    /// Returns the keeper of a detached supervisor, if it is keeping one.
+    pub(crate) fn keeper(&self) -> Option<Keeper> {
+        Keeper::find(self).filter(Keeper::is_busy)
+    }
+
+    /// Returns whether a supervisor ever left records here.
+    pub(crate) fn has_records(&self) -> bool {
+        self.dirs.state.join("project.json").exists()
+    }
+
+    /// Returns whether the project ever had a state directory.
+    pub(crate) fn exists(&self) -> bool {
+        self.dirs.state.is_dir()
+    }
+}
+
+/// Returns the name in the configuration; a broken one still has a directory.
+fn configured_name(context: &Context) -> Result<String, CliError> {
+    match context.loader()?.load() {
+        Ok(project) => Ok(project.name),
+        Err(errors) => Err(failure::of_config(errors)),
+    }
+}
+
+fn name_of(dir: &Path) -> String {
+    dir.file_name().map_or_else(
+        || "project".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}

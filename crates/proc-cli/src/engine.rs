@@ -1,0 +1,94 @@
+//! A supervisor in this process, with its control socket and its entry in the registry.
+
+use std::sync::Arc;
+
+use proc_api::Server;
+use proc_backends::Backend;
+use proc_spec::Project;
+use proc_supervisor::{Begin, Handle, Options, StartError, Supervisor, Who};
+
+use crate::context::{Place, environment};
+use crate::error::CliError;
+use crate::exit;
+
+/// How to start.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Whether the services end with the supervisor unless their spec says otherwise.
+    pub(crate) foreground: bool,
+    /// What to start first.
+    pub(crate) begin: Begin,
+    /// Who asks.
+    pub(crate) who: Who,
+    /// Services whose end ends the project.
+    pub(crate) exit_with: Vec<String>,
+}
+
+/// A running supervisor.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) handle: Handle,
+    server: Server,
+}
+
+impl Engine {
+    /// Starts the supervisor, then lets the world talk to it.
+    pub(crate) async fn start(
+        place: &Place,
+        project: Project,
+        start: Start,
+    ) -> Result<Engine, CliError> {
+        let options = Options {
+            env: environment(),
+            foreground: start.foreground,
+            begin: start.begin,
+            who: start.who,
+            exit_with: start.exit_with,
+            utc_offset: utc_offset(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Options::new(project, place.dirs.state.clone(), backends(place)?)
+        };
+        let handle = Supervisor::start(options)
+            .await
+            .map_err(|error| failure(place, &error))?;
+        let server = Server::start(&place.dirs.runtime, handle.clone()).map_err(|error| {
+            let dir = place.dirs.runtime.display();
+            CliError::new(exit::FAILED, format!("cannot listen in `{dir}`: {error}"))
+        })?;
+        Ok(Engine { handle, server })
+    }
+
+    /// Lets everybody read their last answer, then closes the socket.
+    pub(crate) async fn finish(self) {
+        self.server.close().await;
+    }
+}
+
+fn backends(_place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
+    Ok(Vec::new())
+}
+
+/// Returns how far local time is ahead of UTC, in seconds.
+fn utc_offset() -> i32 {
+    jiff::Zoned::now().offset().seconds()
+}
+
+fn failure(place: &Place, error: &StartError) -> CliError {
+    match error {
+        StartError::NoSuch(_) => CliError::chain(exit::UNKNOWN, error).hint("proc check"),
+        StartError::Lock(proc_store::LockError::Held(held)) => {
+            super::verbs::up::launch::refused(place, held.pid.unwrap_or(0))
+        }
+        StartError::Cycle(_) | StartError::NoBackend { .. } => CliError::chain(exit::USAGE, error),
+        _ => CliError::chain(exit::FAILED, error),
+    }
+}
+
+/// Returns this process as the one who asks.
+pub(crate) fn who(verb: &str) -> Who {
+    Who {
+        verb: verb.to_owned(),
+        uid: Some(rustix::process::getuid().as_raw()),
+        pid: Some(std::process::id()),
+    }
+}

@@ -1,0 +1,151 @@
+//! One line of a service's output, in the form the reader asked for.
+
+use std::io::{self, Write};
+
+use anstyle::Style;
+use proc_output::read::Entry;
+use serde::Serialize;
+
+use super::{escape_line, paint_for, timestamp};
+
+/// Writes log entries as lines with a prefix, as JSON lines, or as the bytes they are.
+#[derive(Debug)]
+pub(crate) struct LogPrinter {
+    form: Form,
+    /// Whether each line begins with its instance.
+    pub(crate) prefix: bool,
+    /// Whether each line begins with its time.
+    pub(crate) timestamps: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Raw,
+    Json,
+    Lines {
+        width: usize,
+        color: bool,
+        terminal: bool,
+    },
+}
+
+/// A line of `proc logs --json`.
+#[derive(Serialize)]
+struct JsonLine<'e> {
+    at: Option<String>,
+    instance: &'e str,
+    stream: &'static str,
+    offset: u64,
+    line: std::borrow::Cow<'e, str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
+}
+
+impl LogPrinter {
+    /// Returns a printer of nothing but the bytes.
+    pub(crate) fn raw() -> LogPrinter {
+        LogPrinter {
+            form: Form::Raw,
+            prefix: false,
+            timestamps: false,
+        }
+    }
+
+    /// Returns a printer of JSON lines.
+    pub(crate) fn json() -> LogPrinter {
+        LogPrinter {
+            form: Form::Json,
+            prefix: false,
+            timestamps: false,
+        }
+    }
+
+    /// Returns a printer of lines with prefixes as wide as the longest name, for `stream`.
+    pub(crate) fn lines<'n, S>(names: impl Iterator<Item = &'n str>, stream: &S) -> LogPrinter
+    where
+        S: anstream::stream::RawStream,
+    {
+        let width = names.map(str::len).max().unwrap_or(0);
+        let color = anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never;
+        let terminal = stream.is_terminal();
+        LogPrinter {
+            form: Form::Lines {
+                width,
+                color,
+                terminal,
+            },
+            prefix: true,
+            timestamps: false,
+        }
+    }
+
+    /// Widens the prefix for a name that came later.
+    pub(crate) fn make_room(&mut self, name: &str) {
+        if let Form::Lines { width, .. } = &mut self.form {
+            *width = (*width).max(name.len());
+        }
+    }
+
+    /// Writes one entry.
+    ///
+    /// # Errors
+    ///
+    /// When `out` cannot be written.
+    pub(crate) fn write(&self, out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+        match self.form {
+            Form::Raw => out.write_all(&entry.bytes),
+            Form::Json => json(out, entry),
+            Form::Lines {
+                width,
+                color,
+                terminal,
+            } => {
+                self.begin(out, entry, width, color)?;
+                if terminal {
+                    writeln!(out, "{}", escape_line(entry.text()))
+                } else {
+                    out.write_all(entry.text())?;
+                    out.write_all(b"\n")
+                }
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        out: &mut impl Write,
+        entry: &Entry,
+        width: usize,
+        color: bool,
+    ) -> io::Result<()> {
+        if self.timestamps {
+            write!(
+                out,
+                "{} ",
+                entry.at.map_or_else(|| "-".to_owned(), timestamp)
+            )?;
+        }
+        if self.prefix {
+            let style = if color {
+                paint_for(&entry.instance)
+            } else {
+                Style::new()
+            };
+            write!(out, "{style}{:<width$} |{style:#} ", entry.instance)?;
+        }
+        Ok(())
+    }
+}
+
+fn json(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+    let line = JsonLine {
+        at: entry.at.map(timestamp),
+        instance: &entry.instance,
+        stream: entry.stream.name(),
+        offset: entry.offset,
+        line: String::from_utf8_lossy(entry.text()),
+        cut: entry.cut,
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}

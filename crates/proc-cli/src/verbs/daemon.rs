@@ -1,0 +1,146 @@
+//! `proc daemon`: the supervisors that run on this machine.
+
+mod upgrade;
+
+use std::io::Write;
+
+use clap::Subcommand;
+use proc_store::{Daemon, Registry};
+use serde_json::{Value, json};
+
+use crate::context::{Context, environment};
+use crate::error::{CliError, Outcome};
+use crate::exit;
+use crate::render::{self, Table};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List them
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one in full
+    Info {
+        /// The project
+        #[arg(value_name = "PROJECT")]
+        name: String,
+    },
+    /// Remove the entries of those that are dead
+    Prune,
+    /// Replace the supervisor's program without touching a service
+    Upgrade(upgrade::Args),
+}
+
+pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    match args.what {
+        What::List => list(context),
+        What::Info { name } => info(context, &name),
+        What::Prune => prune(context),
+        What::Upgrade(args) => upgrade::run(context, &args),
+    }
+}
+
+/// The registry of this user's daemons.
+pub(crate) fn registry() -> Registry {
+    let uid = rustix::process::geteuid().as_raw();
+    Registry::at(proc_store::dirs::registry_dir(uid, &environment()))
+}
+
+fn failed(error: &dyn std::fmt::Display) -> CliError {
+    CliError::new(exit::FAILED, format!("cannot read the registry: {error}"))
+}
+
+fn document(daemon: &Daemon) -> Value {
+    let mut document = serde_json::to_value(&daemon.registration).unwrap_or_default();
+    if let Value::Object(fields) = &mut document {
+        fields.insert("alive".to_owned(), daemon.liveness.is_alive().into());
+        fields.insert("reason".to_owned(), daemon.liveness.reason().into());
+    }
+    document
+}
+
+fn list(context: &Context) -> Outcome {
+    let listing = registry().list().map_err(|error| failed(&error))?;
+    for (path, why) in &listing.unreadable {
+        render::warning_line(&format!("`{}` is unreadable: {why}", path.display()));
+    }
+    if context.globals.json {
+        render::json(&listing.daemons.iter().map(document).collect::<Vec<_>>())?;
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new(&["project", "pid", "alive", "version", "state directory"]);
+    for daemon in &listing.daemons {
+        let entry = &daemon.registration;
+        let dash = || "-".to_owned();
+        table.row([
+            entry.project.clone().unwrap_or_else(|| entry.name.clone()),
+            entry.identity.pid.to_string(),
+            if daemon.liveness.is_alive() {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned(),
+            entry.version.clone().unwrap_or_else(dash),
+            entry
+                .state_dir
+                .as_ref()
+                .map_or_else(dash, |dir| dir.display().to_string()),
+        ]);
+    }
+    table.print()?;
+    Ok(exit::OK)
+}
+
+/// Shows every entry whose project, or key, has the name.
+fn info(context: &Context, name: &str) -> Outcome {
+    let listing = registry().list().map_err(|error| failed(&error))?;
+    let named = |daemon: &&Daemon| {
+        let entry = &daemon.registration;
+        entry.project.as_deref() == Some(name) || entry.name == name
+    };
+    let found: Vec<_> = listing.daemons.iter().filter(named).map(document).collect();
+    match found.as_slice() {
+        [] => {
+            let text = format!("no daemon `{name}` is registered");
+            return Err(CliError::new(exit::UNKNOWN, text).hint("proc daemon list"));
+        }
+        [one] if context.globals.json => render::json(one)?,
+        many if context.globals.json => render::json(many)?,
+        many => {
+            let mut out = anstream::stdout().lock();
+            for field in many.iter().filter_map(Value::as_object).flatten() {
+                let (key, value) = field;
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                writeln!(out, "{key}: {}", render::escape(&text))?;
+            }
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn prune(context: &Context) -> Outcome {
+    let removed = registry().prune().map_err(|error| failed(&error))?;
+    if context.globals.json {
+        render::json(&json!({ "removed": removed }))?;
+    } else if !context.globals.quiet {
+        let mut out = anstream::stdout().lock();
+        for entry in &removed {
+            let name = entry.project.as_deref().unwrap_or(&entry.name);
+            writeln!(
+                out,
+                "removed {} (pid {})",
+                render::escape(name),
+                entry.identity.pid
+            )?;
+        }
+    }
+    Ok(exit::OK)
+}

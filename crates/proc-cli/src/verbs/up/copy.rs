@@ -1,0 +1,173 @@
+//! Copies what the services write to our own stdout and stderr.
+//!
+//! A thread of its own does it: whoever reads us may be slow or stopped, and the supervisor must
+//! not wait for that. The log files are what it reads, so no byte is lost meanwhile.
+
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use proc_output::Stream;
+use proc_output::read::{Entry, Follow, LogReader, Query};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::oneshot;
+
+use crate::render::LogPrinter;
+use crate::sources::Source;
+
+/// How long the last lines may take to be read before they are given up.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The copying thread.
+pub(crate) struct Copier {
+    more: mpsc::Sender<Source>,
+    /// Closing it tells the thread to copy the rest and end; a byte in it, to look at `more`.
+    wake: OwnedFd,
+    done: mpsc::Receiver<()>,
+    _thread: JoinHandle<()>,
+}
+
+impl Copier {
+    /// Starts copying what is written from now on. The second value completes when nobody reads
+    /// our stdout any more.
+    pub(crate) fn start(logs: &[Source]) -> io::Result<(Copier, oneshot::Receiver<()>)> {
+        let mut reader = LogReader::new();
+        for Source { dir, instance, .. } in logs {
+            reader.add(dir, instance)?;
+        }
+        let from_now = Query {
+            tail: Some(0),
+            ..Query::default()
+        };
+        let follow = reader.follow(&from_now)?;
+        let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (more, added) = mpsc::channel();
+        let (say_done, done) = mpsc::channel();
+        let (say_deaf, deaf) = oneshot::channel();
+        let names = || logs.iter().map(|source| source.instance.as_str());
+        let printer = Printer::new(names);
+        let thread = std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                if copy(follow, &woken, &added, printer).is_err() {
+                    // The receiver has gone when the project has ended meanwhile.
+                    let _ = say_deaf.send(());
+                }
+                let _ = say_done.send(());
+            })?;
+        Ok((
+            Copier {
+                more,
+                wake,
+                done,
+                _thread: thread,
+            },
+            deaf,
+        ))
+    }
+
+    /// Copies one more instance's log from its beginning.
+    pub(crate) fn add(&self, log: Source) {
+        // Either fails only when the thread has ended because nobody reads.
+        let _ = self.more.send(log);
+        let _ = rustix::io::write(&self.wake, b"+");
+    }
+
+    /// Copies what is left, then returns; a reader that does not read is given 5 s.
+    pub(crate) fn finish(self) {
+        let Copier { wake, done, .. } = self;
+        drop(wake);
+        // A thread that is stuck in its write ends with the process.
+        let _ = done.recv_timeout(FAREWELL);
+    }
+}
+
+fn copy(
+    mut follow: Follow,
+    woken: &OwnedFd,
+    added: &mpsc::Receiver<Source>,
+    mut printer: Printer,
+) -> io::Result<()> {
+    loop {
+        while let Some(entry) = follow.try_next()? {
+            printer.print(&entry)?;
+        }
+        printer.flush()?;
+        let patience = follow.patience();
+        let closed = wait(&follow, woken, patience)?;
+        for Source { dir, instance, .. } in added.try_iter() {
+            printer.make_room(&instance);
+            follow.add(&dir, &instance)?;
+        }
+        if closed {
+            while let Some(entry) = follow.try_next()? {
+                printer.print(&entry)?;
+            }
+            return printer.flush();
+        }
+    }
+}
+
+/// Waits for output or a word from our side; returns whether our side has closed.
+fn wait(follow: &Follow, woken: &OwnedFd, patience: Option<Duration>) -> io::Result<bool> {
+    let follow = follow.as_fd();
+    let mut fds = [
+        PollFd::new(&follow, PollFlags::IN),
+        PollFd::new(woken, PollFlags::IN),
+    ];
+    let timeout = patience.and_then(|time| Timespec::try_from(time).ok());
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if !fds[1].revents().intersects(PollFlags::IN | PollFlags::HUP) {
+        return Ok(false);
+    }
+    let mut bytes = [0; 64];
+    Ok(rustix::io::read(woken, &mut bytes)? == 0)
+}
+
+/// Both of our streams, each with its own idea of colours.
+struct Printer {
+    stdout: BufWriter<io::Stdout>,
+    stderr: BufWriter<io::Stderr>,
+    to_stdout: LogPrinter,
+    to_stderr: LogPrinter,
+    last: Stream,
+}
+
+impl Printer {
+    fn new<'n, I: Iterator<Item = &'n str>>(names: impl Fn() -> I) -> Printer {
+        Printer {
+            to_stdout: LogPrinter::lines(names(), &io::stdout()),
+            to_stderr: LogPrinter::lines(names(), &io::stderr()),
+            stdout: BufWriter::new(io::stdout()),
+            stderr: BufWriter::new(io::stderr()),
+            last: Stream::Stdout,
+        }
+    }
+
+    fn make_room(&mut self, name: &str) {
+        self.to_stdout.make_room(name);
+        self.to_stderr.make_room(name);
+    }
+
+    /// Writes one entry; a change of stream flushes the other, so that they stay in order.
+    fn print(&mut self, entry: &Entry) -> io::Result<()> {
+        if entry.stream != self.last {
+            self.flush()?;
+            self.last = entry.stream;
+        }
+        match entry.stream {
+            Stream::Stderr => self.to_stderr.write(&mut self.stderr, entry),
+            Stream::Stdout | Stream::Merged => self.to_stdout.write(&mut self.stdout, entry),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()?;
+        self.stderr.flush()
+    }
+}

@@ -1,0 +1,170 @@
+//! `proc up -d`: a supervisor that outlives this process, and a wait until all is ready.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use proc_api::{Client, ClientError};
+use proc_spec::Project;
+use proc_supervisor::{Desired, ProjectStatus, Report, WaitFor};
+
+use super::Args;
+use super::launch::{Launch, Order};
+use crate::context::{Context, Place};
+use crate::engine::who;
+use crate::error::{CliError, Outcome};
+use crate::exit;
+use crate::keeper::{self, Command, Keeper};
+use crate::render;
+use crate::sources;
+
+/// How long the supervisor may take until it answers.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How many of a failed service's last lines are shown.
+const LAST_LINES: usize = 10;
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let project = super::load(context, args)?;
+    let place = Place::of(context, &project.name)?;
+    let launch = Launch::begin(&place)?;
+    let mut keeper = Keeper::find_or_launch(&place)?;
+    Order {
+        names: args.names.clone(),
+        who: who("up"),
+    }
+    .leave(&place)?;
+    keeper.start(Command {
+        argv: command_line(context, args, &place)?,
+        env: std::env::vars_os().collect(),
+        cwd: std::env::current_dir()?,
+    })?;
+    context.block_on(answers(&mut keeper, &place))?;
+    drop(launch);
+    context.block_on(wait_until_ready(context, args, &place, &project))
+}
+
+/// Returns what the keeper runs: this program as the supervisor of the same configuration.
+fn command_line(context: &Context, args: &Args, place: &Place) -> Result<Vec<OsString>, CliError> {
+    let mut argv: Vec<OsString> = vec![std::env::current_exe()?.into(), "__supervise".into()];
+    let mut option = |flag: &str, value: &Path| argv.extend([flag.into(), value.into()]);
+    for file in context.loader()?.files {
+        option("--file", &file);
+    }
+    option("--project", Path::new(&place.project));
+    if let Some(dir) = &context.globals.state_dir {
+        option("--state-dir", &std::path::absolute(dir)?);
+    }
+    for (name, count) in &args.scale {
+        argv.extend(["--scale".into(), format!("{name}={count}").into()]);
+    }
+    Ok(argv)
+}
+
+/// Waits until the supervisor answers. Should it end first, its keeper is ended as well, and what
+/// it said is the failure.
+async fn answers(keeper: &mut Keeper, place: &Place) -> Result<(), CliError> {
+    let client = Client::new(&place.dirs.runtime).with_patience(ANSWER);
+    let ended = tokio::select! {
+        info = client.info() => match info {
+            Ok(_) => return Ok(()),
+            Err(error) => Some(error),
+        },
+        _ = keeper.ended() => None,
+    };
+    if let Some(keeper) = Keeper::find(place) {
+        keeper.end()?;
+    }
+    let said = sources::last_lines(&place.keeper_dir(), keeper::INSTANCE, LAST_LINES);
+    Err(failed_to_start(said, ended))
+}
+
+/// Makes a failure of what the supervisor printed before it ended.
+fn failed_to_start(said: Vec<String>, error: Option<ClientError>) -> CliError {
+    let part = |label: &str| {
+        let lines = said.iter().filter_map(|line| line.strip_prefix(label));
+        lines.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let (errors, hints) = (part("error:"), part("hint:"));
+    if !errors.is_empty() {
+        return CliError::many(exit::FAILED, errors).maybe_hint(hints.into_iter().next());
+    }
+    let reason = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    let last = said
+        .last()
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default();
+    CliError::new(
+        exit::FAILED,
+        format!("the supervisor did not start: {reason}{last}"),
+    )
+}
+
+/// Waits until each wanted service is ready or has failed.
+async fn wait_until_ready(
+    context: &Context,
+    args: &Args,
+    place: &Place,
+    project: &Project,
+) -> Outcome {
+    let client = context.client(place);
+    let failed = |error| context.failure(place, error);
+    let names = match args.names.is_empty() {
+        false => args.names.clone(),
+        true => wanted(&client.status().await.map_err(failed)?),
+    };
+    if names.is_empty() {
+        return Ok(exit::OK);
+    }
+    match client
+        .wait(&names, WaitFor::Settled, args.wait_timeout.0)
+        .await
+    {
+        Ok(report) => {
+            let code = render::report(context, &report, "ready")?;
+            show_last_lines(place, project, &report);
+            Ok(code)
+        }
+        Err(ClientError::Refused(problem)) if problem.code == exit::TIMED_OUT => {
+            let status = client.status().await.map_err(failed)?;
+            Err(not_ready(&status, args.wait_timeout.0.unwrap_or_default()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Returns the services that should be up.
+fn wanted(status: &ProjectStatus) -> Vec<String> {
+    let wanted = status
+        .services
+        .iter()
+        .filter(|service| service.desired == Desired::Up);
+    wanted.map(|service| service.name.clone()).collect()
+}
+
+/// Says what is not ready yet; it goes on starting.
+fn not_ready(status: &ProjectStatus, limit: Duration) -> CliError {
+    let waiting: Vec<_> = status
+        .services
+        .iter()
+        .filter(|service| service.desired == Desired::Up && !service.ready)
+        .map(|service| format!("`{}` ({})", service.name, service.state))
+        .collect();
+    let limit = render::duration_ms(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    let text = format!("not ready after {limit}: {}", waiting.join(", "));
+    CliError::new(exit::TIMED_OUT, text).hint("proc status")
+}
+
+fn show_last_lines(place: &Place, project: &Project, report: &Report) {
+    let sources = sources::configured(project, place);
+    for outcome in report.outcomes.iter().filter(|outcome| !outcome.ok) {
+        let name = &outcome.name;
+        for source in sources
+            .iter()
+            .filter(|s| s.instance == *name || s.service == *name)
+        {
+            for line in sources::last_lines(&source.dir, &source.instance, LAST_LINES) {
+                render::note(&format!("{} | {line}", source.instance));
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Global flags, their environment twins, and how errors look.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::{Done, TestProject, wait};
+
+const ONE: &str = "[service.web]\ncommand = \"true\"\n";
+
+#[test]
+fn flags_work_before_and_after_the_verb() {
+    let project = TestProject::new(ONE);
+    for args in [&["--json", "check"], &["check", "--json"]] {
+        let checked: serde_json::Value = serde_json::from_str(&project.ok(args)).expect("JSON");
+        assert_eq!(checked["services"], serde_json::json!(["web"]));
+    }
+}
+
+#[test]
+fn each_flag_has_a_twin_in_the_environment() {
+    let project = TestProject::new(ONE);
+    project.write("other.toml", "[service.other]\ncommand = \"true\"\n");
+    let mut command = project.command(&["check"]);
+    command.env("PROC_FILE", "other.toml").env("PROC_JSON", "1");
+    let done = Done::from(command.output().expect("runs"));
+    assert!(done.stdout.contains("\"other\""), "{done:?}");
+    let help = project.ok(&["--help"]);
+    for twin in [
+        "PROC_DIR",
+        "PROC_FILE",
+        "PROC_PROJECT",
+        "PROC_STATE_DIR",
+        "PROC_JSON",
+        "PROC_COLOR",
+    ] {
+        assert!(help.contains(twin), "{twin} is not in {help}");
+    }
+}
+
+#[test]
+fn usage_errors_are_code_2() {
+    let project = TestProject::new(ONE);
+    for args in [
+        &["nonsense"][..],
+        &["status", "--nonsense"],
+        &["stop"],
+        &["stop", "web", "--grace", "-1s"],
+    ] {
+        let done = project.proc(args);
+        assert_eq!(done.code, 2, "{args:?}: {done:?}");
+        assert!(done.stderr.starts_with("error: "), "{done:?}");
+    }
+}
+
+#[test]
+fn a_broken_pipe_ends_quietly() {
+    let project = TestProject::new(ONE);
+    let mut command = project.command(&["check"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let done = wait(child);
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn colours_are_as_asked() {
+    let project = TestProject::new("[service.web]\ncomand = \"true\"\n");
+    let run = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = project.command(args);
+        command.envs(env.iter().copied());
+        Done::from(command.output().expect("runs"))
+            .stderr
+            .contains('\u{1b}')
+    };
+    assert!(!run(&["check"], &[]), "no terminal, no colours");
+    assert!(run(&["check"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!run(
+        &["check"],
+        &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
+    ));
+    assert!(run(&["--color", "always", "check"], &[("NO_COLOR", "1")]));
+    assert!(!run(
+        &["--color", "never", "check"],
+        &[("CLICOLOR_FORCE", "1")]
+    ));
+}
+
+#[test]
+fn completions_and_manual_pages_cover_every_verb() {
+    let project = TestProject::new(ONE);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(
+            project.ok(&["completions", shell]).contains("restart"),
+            "{shell}"
+        );
+    }
+    project.ok(&["man", "pages"]);
+    for page in ["proc.1", "proc-up.1", "proc-daemon-list.1"] {
+        assert!(project.path().join("pages").join(page).exists(), "{page}");
+    }
+}
