@@ -7,6 +7,7 @@ mod captured;
 mod command;
 mod environment;
 mod exclusive;
+mod pipeline;
 mod program;
 mod restart;
 mod run;
@@ -17,6 +18,10 @@ pub use captured::Captured;
 pub use command::{Command, Input};
 pub use environment::{Environment, EnvironmentError};
 pub use exclusive::{Exclusive, ExclusiveError, Held};
+pub use pipeline::{
+    Pipeline, PipelineError, PipelineEvent, PipelineMode, PipelineOptions, PipelineOutcome, Task,
+    TaskOutcome, TaskStatus,
+};
 pub use program::{FindError, Program};
 pub use restart::Repeated;
 pub use run::{DEFAULT_CAPTURE, DEFAULT_GRACE, Finished, Output, Run, RunError};
