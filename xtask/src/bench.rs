@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::shell::{cargo, run as sh};
 
 /// A benchmark program: its name and the package it lies in.
-const BENCHES: &[(&str, &str)] = &[("output", "proc-output")];
+const BENCHES: &[(&str, &str)] = &[("core", "proc-core"), ("output", "proc-output")];
 
 /// Runs one benchmark, or all of them.
 ///

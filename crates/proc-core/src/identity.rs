@@ -298,9 +298,11 @@ impl Identity {
         };
         match pidfs::open(&handle) {
             Ok(fd) => match self.pidfs_ino {
-                Some(ino) if pidfs::inode(fd.as_fd()) != Some(ino) => Ok(Step::Unverified(
-                    "the record's handle and inode contradict each other".to_owned(),
-                )),
+                Some(ino) if rustix::fs::fstat(&fd).is_ok_and(|stat| stat.st_ino != ino) => {
+                    Ok(Step::Unverified(
+                        "the record's handle and inode contradict each other".to_owned(),
+                    ))
+                }
                 _ => Ok(Step::Opened(fd)),
             },
             Err(error) => match error.raw_os_error() {

@@ -279,6 +279,19 @@ impl<'a> Children<'a> {
         Self { root, scanned }
     }
 
+    /// Returns the children of a process whose number of threads is known: with one, there is one file to read.
+    pub(crate) fn of_known(&mut self, stat: &Stat) -> Vec<u32> {
+        if self.scanned.is_some() || stat.threads != 1 {
+            return self.of(stat.pid);
+        }
+        let (pid, mut found) = (stat.pid, Vec::new());
+        read_children(
+            &self.root.join(format!("{pid}/task/{pid}/children")),
+            &mut found,
+        );
+        found
+    }
+
     /// Returns the children of one process. A hint: entries may be missing while siblings end.
     pub(crate) fn of(&mut self, pid: u32) -> Vec<u32> {
         if let Some(map) = &self.scanned {
@@ -289,14 +302,18 @@ impl<'a> Children<'a> {
             return found;
         };
         for thread in threads.flatten() {
-            let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            found.extend(
-                text.split_ascii_whitespace()
-                    .filter_map(|pid| pid.parse::<u32>().ok()),
-            );
+            read_children(&thread.path().join("children"), &mut found);
         }
         found
     }
+}
+
+fn read_children(file: &Path, found: &mut Vec<u32>) {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    found.extend(
+        text.split_ascii_whitespace()
+            .filter_map(|pid| pid.parse::<u32>().ok()),
+    );
 }
 
 /// Says whether the kernel has `/proc/PID/task/TID/children` (CONFIG_PROC_CHILDREN).

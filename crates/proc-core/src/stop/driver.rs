@@ -313,16 +313,32 @@ impl StopDriver {
         if !leader.has_exited() {
             keys.push((pgid, leader.identity().start_ticks));
         }
-        for member in self.everybody() {
-            if member.stat.pgid != pgid {
-                continue;
-            }
-            keys.push(member.key());
-            if own_group {
-                let _gone_or_not_ours = member.signal(signal);
-            }
-            if member.stat.is_stopped() {
-                stopped.push(member);
+        let looks_down = self.target.mechanism() == Mechanism::Subreaper;
+        if looks_down && !own_group {
+            // Everybody is below us: a glance is enough to count, and only who is stopped has to be opened.
+            walk::glance(&mut |stat| {
+                if stat.pgid == pgid && stat.pid != pgid {
+                    keys.push((stat.pid, stat.start_ticks));
+                    if stat.is_stopped() {
+                        let same = |now: &crate::stat::Stat| {
+                            now.start_ticks == stat.start_ticks && now.pgid == pgid
+                        };
+                        stopped.extend(walk::open_if(stat.pid, &same));
+                    }
+                }
+            });
+        } else {
+            for member in self.everybody() {
+                if member.stat.pgid != pgid || member.stat.pid == pgid {
+                    continue;
+                }
+                keys.push(member.key());
+                if own_group {
+                    let _gone_or_not_ours = member.signal(signal);
+                }
+                if member.stat.is_stopped() {
+                    stopped.push(member);
+                }
             }
         }
         if own_group {
@@ -403,8 +419,10 @@ impl StopDriver {
             None => return 0,
         });
         let mut fresh = Vec::new();
-        let mut kill = |member: &Member, already: bool| {
-            let sent = already || member.signal(Signal::KILL).is_ok();
+        let kill = |member: &Member,
+                    alive: &mut HashSet<(u32, u64)>,
+                    fresh: &mut Vec<((u32, u64), bool)>| {
+            let sent = member.signal(Signal::KILL).is_ok();
             // Who may not be killed is not counted, and not tried for ever.
             if alive.insert(member.key()) && !before.contains(&member.key()) {
                 fresh.push((member.key(), sent));
@@ -412,25 +430,41 @@ impl StopDriver {
         };
         match (self.target.scope, &self.target.cgroup) {
             (Scope::Tree, Some(cgroup)) => {
-                let at_once = cgroup.can_kill();
-                for member in cgroup_members(cgroup) {
-                    kill(&member, at_once);
+                if cgroup.can_kill() {
+                    // Counted first, because it leaves nobody to be counted; who had an earlier signal is counted.
+                    let counted: HashSet<u32> = self.reached.iter().map(|(pid, _)| *pid).collect();
+                    let pids = cgroup
+                        .pids()
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|pid| (pid, 0));
+                    for key in pids.filter(|key| alive.insert(*key) && !before.contains(key)) {
+                        fresh.push((key, !counted.contains(&key.0)));
+                    }
+                    let _gone_meanwhile = cgroup.kill();
+                } else {
+                    cgroup_members(cgroup)
+                        .iter()
+                        .for_each(|member| kill(member, &mut alive, &mut fresh));
                 }
-                // After the count: it leaves nobody to be counted.
-                let _older_kernels_lack_it = cgroup.kill();
-                if self.target.subreaper {
+                if self.target.subreaper && !cgroup.is_populated().unwrap_or(false) {
+                    // Who got out of the cgroup, which takes root, is still below us.
                     walk::walk(&Root::Caller, &mut |member| {
                         let _gone = member.signal(Signal::KILL);
                     });
                 }
             }
             (Scope::Tree, None) if self.target.subreaper => {
-                walk::walk(&Root::Caller, &mut |member| kill(&member, false))
+                walk::walk(&Root::Caller, &mut |member| {
+                    kill(&member, &mut alive, &mut fresh)
+                })
             }
             (Scope::Single, _) => {}
             _ => {
                 let members = self.walked();
-                members.iter().for_each(|member| kill(member, false));
+                members
+                    .iter()
+                    .for_each(|member| kill(member, &mut alive, &mut fresh));
                 self.keep(members);
             }
         }

@@ -85,16 +85,33 @@ pub(crate) fn walk(root: &Root<'_>, visit: &mut dyn FnMut(Member)) {
         ) else {
             continue;
         };
-        let fd = member.fd.clone();
+        let (fd, stat) = (member.fd.clone(), member.stat.clone());
         visit(member);
         let Some(fd) = fd else { continue };
         stack.extend(
             children
-                .of(pid)
+                .of_known(&stat)
                 .into_iter()
                 .rev()
                 .map(|child| (child, pid, Some(Rc::clone(&fd)))),
         );
+    }
+}
+
+/// Looks at the caller's descendants without opening them: for counting, never for signalling.
+pub(crate) fn glance(visit: &mut dyn FnMut(Stat)) {
+    let mut children = Children::new(Path::new("/proc"));
+    let mut stack = children.of(std::process::id());
+    let mut budget = MOST;
+    while let Some(pid) = stack.pop()
+        && budget > 0
+    {
+        budget -= 1;
+        let Ok(stat) = Stat::of(pid) else { continue };
+        if !stat.is_zombie() {
+            stack.extend(children.of_known(&stat));
+            visit(stat);
+        }
     }
 }
 
