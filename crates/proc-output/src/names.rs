@@ -41,6 +41,13 @@ impl Names {
         }
     }
 
+    /// Returns the names that go with a live file's.
+    pub(crate) fn of(live: &str) -> Self {
+        Self {
+            live: live.to_owned(),
+        }
+    }
+
     pub(crate) fn live(&self) -> &str {
         &self.live
     }

@@ -597,3 +597,39 @@ fn a_log_truncated_or_removed_by_hand_goes_on() {
     drop(log);
     assert_eq!(writer(dir.path(), &options()).offset(), 14);
 }
+
+#[test]
+fn a_reader_beside_a_writer_sees_everything_up_to_some_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        max_size: Some(200),
+        compress: true,
+        ..options()
+    };
+    let mut log = writer(dir.path(), &options);
+    let writing = std::thread::spawn(move || {
+        for n in 0..3000 {
+            log.write(format!("line {n}\n").as_bytes());
+        }
+    });
+    let want: Vec<u8> = (0..3000)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect();
+    let mut over = false;
+    let mut before = 0;
+    while !over {
+        over = writing.is_finished();
+        let bytes = raw(dir.path());
+        assert!(
+            want.starts_with(&bytes),
+            "{} bytes are not the first",
+            bytes.len()
+        );
+        assert!(bytes.len() >= before);
+        before = bytes.len();
+        let verified = reader(dir.path()).verify().unwrap().remove(0);
+        assert_eq!(verified.problems, Vec::<String>::new());
+    }
+    writing.join().unwrap();
+    assert_eq!(before, want.len());
+}

@@ -35,7 +35,19 @@ fn next(follow: &mut Follow) -> Entry {
 }
 
 fn text(follow: &mut Follow) -> String {
-    String::from_utf8(next(follow).bytes).unwrap()
+    String::from_utf8(line(follow).bytes).unwrap()
+}
+
+/// A whole line, also where its writer paused so long that it came in pieces.
+fn line(follow: &mut Follow) -> Entry {
+    let mut whole = next(follow);
+    while whole.cut {
+        let more = next(follow);
+        assert!(more.continued && more.offset == whole.offset + whole.bytes.len() as u64);
+        whole.bytes.extend(more.bytes);
+        whole.cut = more.cut;
+    }
+    whole
 }
 
 #[test]
@@ -63,11 +75,11 @@ fn every_line_over_many_rotations_and_restarts() {
     assert_eq!(text(&mut follow), "old 3\n");
     let mut offset = 18;
     for run in 0..10 {
-        for line in 0..200 {
-            let entry = next(&mut follow);
+        for number in 0..200 {
+            let entry = line(&mut follow);
             assert_eq!(
                 String::from_utf8(entry.bytes.clone()).unwrap(),
-                format!("run {run} line {line}\n")
+                format!("run {run} line {number}\n")
             );
             assert_eq!(entry.offset, offset);
             offset += entry.bytes.len() as u64;

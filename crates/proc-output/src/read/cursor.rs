@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::directory::Directory;
 use crate::names::Names;
-use crate::read::segment::{Segment, closed_seqs};
+use crate::read::segment::{Segment, closed_seqs, newest_first};
 use crate::times::{Record, What};
 
 /// Reads one stream forward from an offset, over rotations, as long as one likes.
@@ -18,6 +18,8 @@ pub(crate) struct Cursor {
     next_seq: u64,
     /// The offset of the next byte.
     offset: u64,
+    /// Whether any file was entered: a gap before that is nobody's loss.
+    began: bool,
     /// Bytes that were removed before they could be read.
     lost: u64,
     /// The time of the bytes at `offset`, and the first record that speaks of later ones.
@@ -37,6 +39,7 @@ impl Cursor {
             current: None,
             next_seq: 0,
             offset: 0,
+            began: false,
             lost: 0,
             at: None,
             ahead: None,
@@ -92,23 +95,36 @@ impl Cursor {
         }
     }
 
-    /// Moves to an offset; one that is not kept any more becomes the oldest kept.
-    pub(crate) fn seek(&mut self, offset: u64) -> io::Result<()> {
+    /// Moves to the oldest byte of the closed files listed, or of the live one.
+    pub(crate) fn seek_oldest(&mut self, closed: &[u64]) -> io::Result<()> {
         self.rewind();
-        let mut best = None;
-        for seq in closed_seqs(&self.directory, &self.names)? {
-            if let Some(segment) = Segment::closed(&self.directory, &self.names, seq)?
-                && segment.base.is_some_and(|base| base <= offset)
-            {
-                best = Some(seq);
+        self.next_seq = match (
+            closed.first(),
+            Segment::live(&self.directory, &self.names, 0)?,
+        ) {
+            (Some(seq), _) => *seq,
+            (None, Some(live)) if live.seq > 0 => {
+                // None listed: unless the live file has a predecessor by now, it is the oldest.
+                let before = live.seq - 1;
+                let closed = Segment::closed(&self.directory, &self.names, before)?;
+                if closed.is_some() { 0 } else { live.seq }
+            }
+            (None, _) => 0,
+        };
+        Ok(())
+    }
+
+    /// Moves to an offset; one that is not kept any more becomes the oldest kept.
+    pub(crate) fn seek(&mut self, offset: u64, closed: &[u64]) -> io::Result<()> {
+        self.seek_oldest(closed)?;
+        let holds = |segment: &Segment| segment.base.is_some_and(|base| base <= offset);
+        // From the newest back: what is looked for is near the end more often than not.
+        for segment in newest_first(&self.directory, &self.names, closed)? {
+            if holds(&segment) {
+                self.next_seq = segment.seq;
+                break;
             }
         }
-        if let Some(live) = Segment::live(&self.directory, &self.names, u64::MAX)?
-            && live.base.is_some_and(|base| base <= offset)
-        {
-            best = Some(live.seq);
-        }
-        self.next_seq = best.unwrap_or(0);
         while self.open_next()? {
             let Some(segment) = self.current.as_mut() else {
                 break;
@@ -128,7 +144,7 @@ impl Cursor {
     /// Moves to the oldest byte kept.
     pub(crate) fn rewind(&mut self) {
         (self.current, self.next_seq, self.offset, self.lost) = (None, 0, 0, 0);
-        (self.at, self.ahead) = (None, None);
+        (self.at, self.ahead, self.began) = (None, None, false);
     }
 
     /// Returns when the byte at `offset` arrived, in milliseconds since the epoch; offsets must not go back.
@@ -160,6 +176,16 @@ impl Cursor {
 
     /// Opens the next file in order; false if there is none yet.
     fn open_next(&mut self) -> io::Result<bool> {
+        // The usual case needs no look at the whole directory.
+        if self.next_seq > 0 {
+            if let Some(segment) = Segment::closed(&self.directory, &self.names, self.next_seq)? {
+                return Ok(self.enter(segment));
+            }
+            let live = Segment::live(&self.directory, &self.names, 0)?;
+            if let Some(segment) = live.filter(|segment| segment.seq == self.next_seq) {
+                return Ok(self.enter(segment));
+            }
+        }
         let mut before = None;
         for _ in 0..ATTEMPTS {
             let closed = closed_seqs(&self.directory, &self.names)?;
@@ -195,10 +221,11 @@ impl Cursor {
 
     fn enter(&mut self, segment: Segment) -> bool {
         let base = segment.base.unwrap_or(self.offset);
-        if self.next_seq > 0 {
+        if self.began {
             self.lost += base.saturating_sub(self.offset);
         }
         self.offset = base;
+        self.began = true;
         self.at = None;
         self.ahead = None;
         self.current = Some(segment);

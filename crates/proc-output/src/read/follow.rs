@@ -1,6 +1,6 @@
 //! What is kept, and then what comes, woken by the kernel.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -15,10 +15,12 @@ use rustix::fs::inotify::{
 use rustix::io::Errno;
 
 use crate::directory::Directory;
-use crate::names::{self, Part};
+use crate::names::{self, Names, Part};
 use crate::options::Stream;
 use crate::read::entry::{Entry, Query};
 use crate::read::merge::Merge;
+use crate::read::reader::{Started, wanted_streams};
+use crate::read::segment::closed_seqs;
 use crate::read::stream::StreamEntries;
 
 /// How long a line may lie unfinished before it is handed out as it is.
@@ -41,6 +43,8 @@ pub struct Follow {
     files: HashMap<i32, usize>,
     watches: Vec<Option<Watch>>,
     sources: HashMap<(PathBuf, Arc<str>, Stream), usize>,
+    /// The instances that are followed, whether or not they have files yet.
+    wanted: HashSet<(PathBuf, Arc<str>)>,
     dirty: BTreeSet<usize>,
     merge: Merge,
     first: VecDeque<Entry>,
@@ -99,6 +103,7 @@ impl Follow {
             files: HashMap::new(),
             watches: Vec::new(),
             sources: HashMap::new(),
+            wanted: HashSet::new(),
             dirty: BTreeSet::new(),
             merge: Merge::default(),
             first: VecDeque::new(),
@@ -123,35 +128,25 @@ impl Follow {
 
     pub(crate) fn begin(
         &mut self,
-        merge: Merge,
-        first: VecDeque<Entry>,
+        started: Started,
         instances: &[(Arc<Directory>, Arc<str>)],
         query: &Query,
-    ) -> io::Result<()> {
-        let streams = |query: &Query| {
-            let only = query.stream;
-            Stream::all()
-                .into_iter()
-                .filter(move |s| only.is_none_or(|only| only == *s))
-        };
-        let keys = instances.iter().flat_map(|(directory, instance)| {
-            streams(query).map(|stream| (directory.path().to_owned(), Arc::clone(instance), stream))
-        });
-        self.sources = keys
-            .enumerate()
-            .map(|(source, key)| (key, source))
-            .collect();
-        self.watches = vec![None; merge.sources.len()];
-        self.dirty = (0..merge.sources.len()).collect();
-        self.merge = merge;
-        self.first = first;
+    ) {
+        let wanted = instances
+            .iter()
+            .map(|(directory, instance)| (directory.path().to_owned(), Arc::clone(instance)));
+        self.wanted = wanted.collect();
+        self.watches = vec![None; started.keys.len()];
+        self.dirty = (0..started.keys.len()).collect();
+        self.sources = started.keys.into_iter().zip(0..).collect();
+        self.merge = started.merge;
+        self.first = started.first;
         // What was asked for of the past is at hand; of the future everything is wanted.
         self.query = Query {
             tail: None,
             since: None,
             ..query.clone()
         };
-        Ok(())
     }
 
     /// Follows one more instance, from the oldest byte kept.
@@ -170,24 +165,31 @@ impl Follow {
         };
         self.watch_directory(&directory)?;
         let instance: Arc<str> = Arc::from(instance);
-        for stream in Stream::all() {
-            if self.query.stream.is_some_and(|only| only != stream) {
-                continue;
-            }
-            let key = (dir.to_owned(), Arc::clone(&instance), stream);
-            if self.sources.contains_key(&key) {
-                continue;
-            }
-            let source = self.merge.push(StreamEntries::open(
-                &directory,
-                &instance,
-                stream,
-                &self.query,
-            )?);
-            self.watches.push(None);
-            self.sources.insert(key, source);
-            self.dirty.insert(source);
+        self.wanted.insert((dir.to_owned(), Arc::clone(&instance)));
+        for stream in wanted_streams(&self.query) {
+            self.open(&directory, &instance, stream)?;
         }
+        Ok(())
+    }
+
+    /// Takes up a stream, if it has files and is not followed already.
+    fn open(
+        &mut self,
+        directory: &Arc<Directory>,
+        instance: &Arc<str>,
+        stream: Stream,
+    ) -> io::Result<()> {
+        let key = (directory.path().to_owned(), Arc::clone(instance), stream);
+        let names = Names::new(instance, stream);
+        if self.sources.contains_key(&key) || directory.inode(names.live()).is_none() {
+            return Ok(());
+        }
+        let closed = closed_seqs(directory, &names)?;
+        let entries = StreamEntries::open(directory, instance, stream, &self.query, &closed)?;
+        let source = self.merge.push(entries);
+        self.watches.push(None);
+        self.sources.insert(key, source);
+        self.dirty.insert(source);
         Ok(())
     }
 
@@ -317,17 +319,19 @@ impl Follow {
     /// Reads what the kernel tells and marks the sources it speaks of.
     fn take_events(&mut self) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut fresh = Vec::new();
         let inotify = self.inotify.as_fd();
         let mut reader = Reader::new(inotify, &mut buffer);
         loop {
             let event = match reader.next() {
                 Ok(event) => event,
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                 self.dirty.extend(0..self.merge.sources.len());
+                fresh.extend(self.unopened());
             } else if let Some(source) = self.files.get(&event.wd()) {
                 self.dirty.insert(*source);
             } else if let (Some(directory), Some(name)) =
@@ -335,10 +339,39 @@ impl Follow {
                 && let Some((instance, stream, Part::Live)) =
                     name.to_str().ok().and_then(names::parse)
             {
-                let key = (directory.path().to_owned(), Arc::from(instance), stream);
-                self.dirty.extend(self.sources.get(&key));
+                let (path, instance) = (directory.path().to_owned(), Arc::<str>::from(instance));
+                let key = (path.clone(), Arc::clone(&instance), stream);
+                if let Some(source) = self.sources.get(&key) {
+                    self.dirty.insert(*source);
+                } else if self.query.stream.is_none_or(|only| only == stream)
+                    && self.wanted.contains(&(path, Arc::clone(&instance)))
+                {
+                    fresh.push((Arc::clone(directory), instance, stream));
+                }
             }
         }
+        for (directory, instance, stream) in fresh {
+            self.open(&directory, &instance, stream)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the streams that are wanted and had no files so far.
+    fn unopened(&self) -> Vec<(Arc<Directory>, Arc<str>, Stream)> {
+        let mut unopened = Vec::new();
+        for directory in self.directories.values() {
+            for (_, instance) in self
+                .wanted
+                .iter()
+                .filter(|(path, _)| path == directory.path())
+            {
+                unopened.extend(
+                    wanted_streams(&self.query)
+                        .map(|stream| (Arc::clone(directory), Arc::clone(instance), stream)),
+                );
+            }
+        }
+        unopened
     }
 
     /// Hands out an unfinished line whose time has come.

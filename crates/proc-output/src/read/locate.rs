@@ -6,19 +6,24 @@ use std::os::unix::fs::FileExt;
 
 use crate::directory::Directory;
 use crate::names::Names;
-use crate::read::segment::{Segment, closed_seqs};
+use crate::read::segment::{Segment, newest_first};
 use crate::times::{TimesReader, What};
 
 const BLOCK: u64 = 64 * 1024;
 
 /// Returns the offset at which the last `n` lines begin; an unterminated last line is a line.
-pub(crate) fn last_lines(directory: &Directory, names: &Names, n: usize) -> io::Result<u64> {
+pub(crate) fn last_lines(
+    directory: &Directory,
+    names: &Names,
+    closed: &[u64],
+    n: usize,
+) -> io::Result<u64> {
     let mut search = Search {
         left: n,
         last: true,
     };
     let mut start = None;
-    for mut segment in newest_first(directory, names)? {
+    for mut segment in newest_first(directory, names, closed)? {
         let base = segment.base.unwrap_or(0);
         if n == 0 {
             return Ok(base + segment.length()?);
@@ -37,9 +42,14 @@ pub(crate) fn last_lines(directory: &Directory, names: &Names, n: usize) -> io::
 }
 
 /// Returns the offset from which on bytes arrived at `since` or later, in milliseconds since 1970.
-pub(crate) fn since(directory: &Directory, names: &Names, since: i64) -> io::Result<u64> {
+pub(crate) fn since(
+    directory: &Directory,
+    names: &Names,
+    closed: &[u64],
+    since: i64,
+) -> io::Result<u64> {
     // The last file begun before that time holds the place.
-    for mut segment in newest_first(directory, names)? {
+    for mut segment in newest_first(directory, names, closed)? {
         let Some(base) = segment.base else { continue };
         if segment.at.is_some_and(|at| at >= since) {
             continue;
@@ -63,19 +73,6 @@ pub(crate) fn since(directory: &Directory, names: &Names, since: i64) -> io::Res
         });
     }
     Ok(0)
-}
-
-/// Opens the files of a stream from the live one backwards.
-fn newest_first(directory: &Directory, names: &Names) -> io::Result<impl Iterator<Item = Segment>> {
-    let live = Segment::live(directory, names, u64::MAX)?;
-    let seqs = closed_seqs(directory, names)?;
-    // Closed between the two looks: then it is in the list as well.
-    let live = live.filter(|segment| seqs.last().is_none_or(|last| segment.seq > *last));
-    let closed = seqs
-        .into_iter()
-        .rev()
-        .filter_map(|seq| Segment::closed(directory, names, seq).ok().flatten());
-    Ok(live.into_iter().chain(closed))
 }
 
 /// Looks for the newline before the n-th line from the end.

@@ -1,8 +1,8 @@
 //! Reads the kept output of instances, whoever wrote it and whether or not they still run.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::directory::Directory;
@@ -12,7 +12,7 @@ use crate::read::cursor::Cursor;
 use crate::read::entry::{Entry, Mark, Query};
 use crate::read::follow::Follow;
 use crate::read::merge::Merge;
-use crate::read::segment::{Segment, closed_seqs};
+use crate::read::segment::{Segment, closed_seqs, inventory};
 use crate::read::stream::StreamEntries;
 use crate::read::verify::{self, Verified};
 use crate::times::What;
@@ -74,7 +74,7 @@ impl LogReader {
     ///
     /// When a file cannot be read.
     pub fn entries(&self, query: &Query) -> io::Result<Entries> {
-        let (merge, first) = self.start(query, true)?;
+        let Started { merge, first, .. } = self.start(query, true)?;
         Ok(Entries {
             first,
             merge,
@@ -93,8 +93,7 @@ impl LogReader {
         for (directory, _) in &self.instances {
             follow.watch_directory(directory)?;
         }
-        let (merge, first) = self.start(query, false)?;
-        follow.begin(merge, first, &self.instances, query)?;
+        follow.begin(self.start(query, false)?, &self.instances, query);
         Ok(follow)
     }
 
@@ -189,17 +188,24 @@ impl LogReader {
         Ok(())
     }
 
-    /// Opens all streams, and reads ahead the last lines where only those are wanted.
-    fn start(&self, query: &Query, finish: bool) -> io::Result<(Merge, VecDeque<Entry>)> {
-        let mut all = Merge::default();
+    /// Opens all streams that exist, and reads ahead the last lines where only those are wanted.
+    fn start(&self, query: &Query, finish: bool) -> io::Result<Started> {
+        let mut started = Started::default();
         let mut first = Vec::new();
+        let mut inventories = Vec::new();
         for (directory, instance) in &self.instances {
+            let inventory = inventory_of(&mut inventories, directory)?;
             let mut one = Merge::default();
-            for stream in Stream::all()
-                .into_iter()
-                .filter(|s| query.stream.is_none_or(|only| only == *s))
-            {
-                one.push(StreamEntries::open(directory, instance, stream, query)?);
+            for stream in wanted_streams(query) {
+                let names = Names::new(instance, stream);
+                if let Some(closed) = inventory.get(names.live()) {
+                    one.push(StreamEntries::open(
+                        directory, instance, stream, query, closed,
+                    )?);
+                    started
+                        .keys
+                        .push((directory.path().to_owned(), Arc::clone(instance), stream));
+                }
             }
             if let Some(n) = query.tail {
                 let mut order = i64::MIN;
@@ -209,14 +215,51 @@ impl LogReader {
                 }));
             }
             for source in one.sources {
-                all.push(source);
+                started.merge.push(source);
             }
         }
         // Each instance's lines are in order already, and a stable sort keeps them so.
         first.sort_by_key(|(order, _)| *order);
-        let first = first.into_iter().map(|(_, entry)| entry).collect();
-        Ok((all, first))
+        started.first = first.into_iter().map(|(_, entry)| entry).collect();
+        Ok(started)
     }
+}
+
+/// All streams at their beginnings, or at their ends with the last lines taken out.
+#[derive(Debug, Default)]
+pub(crate) struct Started {
+    pub(crate) merge: Merge,
+    /// Directory, instance and stream of each source.
+    pub(crate) keys: Vec<(PathBuf, Arc<str>, Stream)>,
+    pub(crate) first: VecDeque<Entry>,
+}
+
+/// Returns the streams that a query asks for.
+pub(crate) fn wanted_streams(query: &Query) -> impl Iterator<Item = Stream> + use<> {
+    let only = query.stream;
+    Stream::all()
+        .into_iter()
+        .filter(move |stream| only.is_none_or(|only| only == *stream))
+}
+
+type Inventory = HashMap<String, Vec<u64>>;
+
+/// Lists each directory once, however many instances are in it.
+fn inventory_of<'a>(
+    known: &'a mut Vec<(Arc<Directory>, Inventory)>,
+    directory: &Arc<Directory>,
+) -> io::Result<&'a Inventory> {
+    let at = match known
+        .iter()
+        .position(|(other, _)| Arc::ptr_eq(other, directory))
+    {
+        Some(at) => at,
+        None => {
+            known.push((Arc::clone(directory), inventory(directory)?));
+            known.len() - 1
+        }
+    };
+    Ok(&known[at].1)
 }
 
 /// Reads streams to their present end, and returns their last `n` lines.

@@ -1,5 +1,6 @@
 //! The files of one stream in their order, opened so that a rotation under way cannot mislead.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 #[cfg(feature = "compress")]
@@ -7,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use crate::directory::Directory;
-use crate::names::{Names, Part};
+use crate::names::{self, Names, Part};
 use crate::times::{Header, TimesReader};
 
 /// An open log file.
@@ -174,7 +175,73 @@ pub(crate) fn closed_seqs(directory: &Directory, names: &Names) -> io::Result<Ve
             seqs.push(seq);
         }
     })?;
+    complete(directory, names, &mut seqs);
+    Ok(seqs)
+}
+
+/// Adds what a listing may lack: a name that comes into being while a directory is read may be
+/// missing although a later one is there, by rotation and by compression alike.
+fn complete(directory: &Directory, names: &Names, seqs: &mut Vec<u64>) {
+    /// A larger hole is none of the kind: files were removed.
+    const HOLE: u64 = 64;
+    let exists = |seq: u64| {
+        directory
+            .inode(&names.closed(seq))
+            .or_else(|| directory.inode(&names.closed_gz(seq)))
+            .is_some()
+    };
     seqs.sort_unstable();
     seqs.dedup();
-    Ok(seqs)
+    let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {
+        return;
+    };
+    let inside = seqs
+        .windows(2)
+        .flat_map(|pair| pair[0] + 1..pair[1].min(pair[0] + 1 + HOLE));
+    let mut missed: Vec<u64> = inside.filter(|seq| exists(*seq)).collect();
+    missed.extend((1..first).rev().take_while(|seq| exists(*seq)));
+    missed.extend((last + 1..).take_while(|seq| exists(*seq)));
+    seqs.extend(missed);
+    seqs.sort_unstable();
+}
+
+/// Returns the numbers of all closed files in a directory, ascending, by the name of the live file.
+pub(crate) fn inventory(directory: &Directory) -> io::Result<HashMap<String, Vec<u64>>> {
+    let mut all: HashMap<String, Vec<u64>> = HashMap::new();
+    directory.names(|name| {
+        let Some((instance, stream, part)) = names::parse(name) else {
+            return;
+        };
+        let seqs = all
+            .entry(Names::new(instance, stream).live().to_owned())
+            .or_default();
+        if let Part::Closed(seq) | Part::ClosedGz(seq) = part {
+            seqs.push(seq);
+        }
+    })?;
+    for (live, seqs) in &mut all {
+        complete(directory, &Names::of(live), seqs);
+    }
+    Ok(all)
+}
+
+/// Opens the files of a stream one after the other, from the live one back over those listed.
+pub(crate) fn newest_first(
+    directory: &Directory,
+    names: &Names,
+    closed: &[u64],
+) -> io::Result<impl Iterator<Item = Segment>> {
+    let live = Segment::live(directory, names, u64::MAX)?;
+    // Closed between the listing and this look: then it is in the list as well.
+    let live = live.filter(|segment| closed.last().is_none_or(|last| segment.seq > *last));
+    // Opened and not listed: those between the last listed one and the live one.
+    let from = closed.last().map_or(1, |last| last + 1);
+    let to = live
+        .as_ref()
+        .map_or(0, |segment| segment.seq)
+        .min(from.saturating_add(100));
+    let between = (from..to).rev();
+    let closed = between.chain(closed.iter().rev().copied());
+    let closed = closed.filter_map(|seq| Segment::closed(directory, names, seq).ok().flatten());
+    Ok(live.into_iter().chain(closed))
 }

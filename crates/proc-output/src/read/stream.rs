@@ -42,13 +42,18 @@ impl StreamEntries {
         instance: &Arc<str>,
         stream: Stream,
         query: &Query,
+        closed: &[u64],
     ) -> io::Result<Self> {
         let names = Names::new(instance, stream);
         let mut cursor = Cursor::oldest(Arc::clone(directory), names.clone());
         if let Some(since) = query.since {
-            cursor.seek(locate::since(directory, &names, since)?)?;
+            let start = locate::since(directory, &names, closed, since)?;
+            cursor.seek(start, closed)?;
         } else if let (Some(n), None) = (query.tail, query.until) {
-            cursor.seek(locate::last_lines(directory, &names, n)?)?;
+            let start = locate::last_lines(directory, &names, closed, n)?;
+            cursor.seek(start, closed)?;
+        } else {
+            cursor.seek_oldest(closed)?;
         }
         let max_line = query.max_line.max(4);
         let splitter = LineSplitter::at(max_line, cursor.offset());
