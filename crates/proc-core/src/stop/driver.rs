@@ -375,6 +375,21 @@ impl StopDriver {
             return;
         }
         let pgid = self.target.leader.as_ref().map(|leader| leader.pid());
+        if self.target.mechanism() == Mechanism::Subreaper
+            && let Some(step) = &self.step
+        {
+            // Most often the group's signal reached everybody; then nobody has to be opened.
+            let mut missed = false;
+            walk::glance(&mut |stat| {
+                let had = Some(stat.pgid) == pgid && stat.start_ticks <= step.sent_ticks;
+                missed |= !had
+                    && Some(stat.pid) != pgid
+                    && !step.sent.contains(&(stat.pid, stat.start_ticks));
+            });
+            if !missed {
+                return;
+            }
+        }
         for member in self.everybody() {
             let key = member.key();
             let Some(step) = &mut self.step else { return };
