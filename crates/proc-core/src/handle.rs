@@ -100,6 +100,26 @@ impl ProcessHandle {
         Ok(Self { fd, identity })
     }
 
+    /// Takes over a pidfd whose process is on record, also when that has ended and was reaped: then the pidfs inode
+    /// has to agree, and what is left to learn is [`exit_info`](Self::exit_info).
+    ///
+    /// # Errors
+    /// As [`from_fd`](Self::from_fd), and `ESRCH` when the descriptor is another process's.
+    pub fn from_fd_of(fd: OwnedFd, identity: &Identity) -> io::Result<Self> {
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        match Self::from_fd(fd.try_clone()?) {
+            Ok(handle) if handle.identity.same_process(identity) => Ok(handle),
+            Ok(_) => Err(gone()),
+            Err(_) => match (crate::sys::pidfs::inode(fd.as_fd()), identity.pidfs_ino) {
+                (Some(now), Some(then)) if now == then => Ok(Self {
+                    fd,
+                    identity: identity.clone(),
+                }),
+                _ => Err(gone()),
+            },
+        }
+    }
+
     /// Joins a verified pidfd with the record that was verified; the number is the one in our namespace.
     pub(crate) fn verified(fd: OwnedFd, identity: &Identity) -> Result<Self, OpenError> {
         let mut identity = identity.clone();
