@@ -32,8 +32,6 @@ pub enum BackendEventKind {
     StopProgress {
         /// The signal that was sent now.
         signal: Signal,
-        /// How many processes it reached.
-        signalled: u32,
         /// How long until the next step; `None` = for ever.
         wait: Option<Duration>,
     },

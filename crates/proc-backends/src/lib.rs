@@ -1,5 +1,5 @@
-//! One spec, several ways to run it: the [`Backend`] trait, and native
-//! services, each kept by a shim of its own.
+//! One spec, several ways to run it: the [`Backend`] trait, and [`NativeBackend`], which keeps each
+//! service by a shim of its own.
 //!
 //! For supervisors: they decide, a backend carries out and tells what happened. A backend never
 //! restarts anything by itself and never ignores a field that it cannot honour.
@@ -10,6 +10,7 @@ mod backend;
 mod capability;
 mod error;
 mod event;
+mod native;
 mod spec;
 mod status;
 
@@ -17,5 +18,6 @@ pub use backend::{Backend, BoxFuture, SignalTarget};
 pub use capability::Capabilities;
 pub use error::{AdoptError, Errno, OperateError, StartError};
 pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
+pub use native::{NativeBackend, NativeOptions};
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};
 pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};

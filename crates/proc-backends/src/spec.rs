@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use proc_core::StopSequence;
+use proc_core::{Attributes, StopSequence};
 use proc_output::LogOptions;
 
 /// Everything that is needed to start one instance; nothing is looked up elsewhere.
@@ -26,7 +26,8 @@ pub struct InstanceSpec {
     pub env: Vec<(OsString, OsString)>,
     /// The working directory, absolute.
     pub cwd: PathBuf,
-    // `attributes: proc_core::Attributes` (session, user, limits, …) comes here once that type exists.
+    /// Session, user, limits and the rest, applied before the program is executed.
+    pub attributes: Attributes,
     /// What the service reads.
     pub stdin: StdinMode,
     /// Where its output goes.

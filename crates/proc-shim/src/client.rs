@@ -20,6 +20,8 @@ use crate::wire::DecodeError;
 
 /// Under which number a shim finds its first control connection.
 pub(crate) const CONTROL_FD: i32 = 3;
+/// The id of the first request on a connection, the greeting: a shim that cannot begin answers it.
+pub const FIRST_ID: u32 = 1;
 
 /// Where a shim keeps what.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,13 +20,13 @@ mod sys;
 mod wire;
 
 pub use channel::{Channel, Received};
-pub use client::{Client, LaunchOptions, ShimProcess, next_incoming};
+pub use client::{Client, FIRST_ID, LaunchOptions, ShimProcess, next_incoming};
 pub use codec::{decode_incoming, decode_request, encode_notice, encode_reply, encode_request};
 pub use frame::{Frame, Framer, VERSION};
 pub use init::{InitOptions, UsageError, main as init_main, run as run_init};
 pub use message::{
     AdoptSpec, Exited, Failure, FailureKind, FdSet, Incoming, Notice, Output, Reply, Request,
-    Respawn, Role, Running, Snapshot, StartSpec, Stdin, Target,
+    Respawn, Role, Running, Snapshot, StartSpec, Stdin, Target, Terms,
 };
 pub use program::{HIDDEN_VERB, ShimProgram};
 pub use records::{ExitRecord, RecordError, RunRecord, ShimRecord};

@@ -136,6 +136,13 @@ pub struct AdoptSpec {
     pub pty: bool,
     /// Its cgroup's directory, if it has one.
     pub cgroup: Option<PathBuf>,
+    /// How it is to be treated.
+    pub terms: Terms,
+}
+
+/// What a replacement shim has to know about a run that it did not start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
     /// How the log is written.
     pub log: LogOptions,
     /// As in [`StartSpec`].
@@ -278,6 +285,8 @@ pub struct Snapshot {
     pub troubles: Vec<String>,
     /// How often the shim restarted the command by itself.
     pub respawns: u32,
+    /// How the current or last run is treated.
+    pub terms: Option<Terms>,
 }
 
 /// What the shim answers.

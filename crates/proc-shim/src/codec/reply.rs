@@ -1,6 +1,7 @@
 //! Replies and notices.
 
 use super::parts;
+use super::spec::{put_terms, terms};
 use crate::frame::{Frame, VERSION};
 use crate::message::{FdSet, Incoming, Notice, Reply, Snapshot};
 use crate::wire::{DecodeError, Reader, Writer};
@@ -195,6 +196,9 @@ fn put_snapshot(out: &mut Writer, snapshot: &Snapshot) {
         out.str(11, line);
     }
     out.u64(12, u64::from(snapshot.respawns));
+    if let Some(terms) = &snapshot.terms {
+        out.nested(13, |out| put_terms(out, terms));
+    }
 }
 
 fn snapshot(mut fields: Reader<'_>) -> Result<Snapshot, DecodeError> {
@@ -213,6 +217,7 @@ fn snapshot(mut fields: Reader<'_>) -> Result<Snapshot, DecodeError> {
             10 => value.dropped_bytes = field.u64("dropped")?,
             11 => value.troubles.push(field.string("trouble")?),
             12 => value.respawns = field.u32("respawns")?,
+            13 => value.terms = Some(terms(&field)?),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use proc_output::{LogOptions, OnFull};
 
 use super::attributes::{attributes, put_attributes};
 use super::parts::{identity, path, put_identity, put_sequence, sequence};
-use crate::message::{AdoptSpec, Output, Respawn, StartSpec, Stdin};
+use crate::message::{AdoptSpec, Output, Respawn, StartSpec, Stdin, Terms};
 use crate::wire::{DecodeError, Field, Reader, Writer};
 
 /// The most sockets that one service gets.
@@ -93,19 +93,43 @@ pub(super) fn put_adopt(out: &mut Writer, spec: &AdoptSpec) {
     if let Some(cgroup) = &spec.cgroup {
         out.os(9, cgroup.as_os_str());
     }
-    put_log(out, 10, &spec.log);
-    out.flag(11, spec.detached)
-        .flag(12, spec.die_with_supervisor);
-    put_sequence(out, 13, &spec.stop);
+    out.nested(10, |out| put_terms(out, &spec.terms));
+}
+
+/// Writes how a run is treated.
+pub(super) fn put_terms(out: &mut Writer, terms: &Terms) {
+    put_log(out, 1, &terms.log);
+    out.flag(2, terms.detached)
+        .flag(3, terms.die_with_supervisor);
+    put_sequence(out, 4, &terms.stop);
+}
+
+/// Reads how a run is treated.
+pub(super) fn terms(field: &Field<'_>) -> Result<Terms, DecodeError> {
+    let mut terms = Terms {
+        log: LogOptions::default(),
+        detached: false,
+        die_with_supervisor: false,
+        stop: StopSequence { steps: Vec::new() },
+    };
+    let mut fields = field.fields();
+    while let Some(field) = fields.next()? {
+        match field.tag {
+            1 => terms.log = log(&field)?,
+            2 => terms.detached = field.flag(),
+            3 => terms.die_with_supervisor = field.flag(),
+            4 => terms.stop = sequence(&field)?,
+            _ => {}
+        }
+    }
+    Ok(terms)
 }
 
 pub(super) fn adopt(mut fields: Reader<'_>) -> Result<AdoptSpec, DecodeError> {
     let (mut run, mut who, mut pgid) = (None, None, None);
-    let mut log_options = LogOptions::default();
-    let mut stop = StopSequence { steps: Vec::new() };
+    let mut how = None;
     let (mut started_at, mut cgroup) = (0, None);
     let (mut stdout, mut stderr, mut stdin, mut pty) = (false, false, false, false);
-    let (mut detached, mut die_with_supervisor) = (false, false);
     while let Some(field) = fields.next()? {
         match field.tag {
             1 => run = Some(field.u64("run")?),
@@ -117,10 +141,7 @@ pub(super) fn adopt(mut fields: Reader<'_>) -> Result<AdoptSpec, DecodeError> {
             7 => stdin = field.flag(),
             8 => pty = field.flag(),
             9 => cgroup = Some(path(&field)),
-            10 => log_options = log(&field)?,
-            11 => detached = field.flag(),
-            12 => die_with_supervisor = field.flag(),
-            13 => stop = sequence(&field)?,
+            10 => how = Some(terms(&field)?),
             _ => {}
         }
     }
@@ -134,10 +155,7 @@ pub(super) fn adopt(mut fields: Reader<'_>) -> Result<AdoptSpec, DecodeError> {
         stdin,
         pty,
         cgroup,
-        log: log_options,
-        detached,
-        die_with_supervisor,
-        stop,
+        terms: how.ok_or(DecodeError::Missing("terms"))?,
     })
 }
 

@@ -227,7 +227,7 @@ impl Shim {
             Request::SetOptions {
                 die_with_supervisor,
             } => {
-                self.service.die_with_supervisor = die_with_supervisor;
+                self.service.set_die_with_supervisor(die_with_supervisor);
                 done(Ok(()))
             }
             Request::Acknowledge { run } => {
@@ -306,6 +306,7 @@ impl Shim {
             dropped_bytes: self.streams.dropped(),
             troubles: self.told.iter().flatten().cloned().collect(),
             respawns: service.respawns,
+            terms: service.terms.clone(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::stop::{Asker, Progress, Stopping};
 use super::tree::Tree;
 use super::{Shim, Source};
 use crate::message::{
-    AdoptSpec, Exited, Failure, FailureKind, Notice, Reply, Respawn, Running, StartSpec,
+    AdoptSpec, Exited, Failure, FailureKind, Notice, Reply, Respawn, Running, StartSpec, Terms,
 };
 use crate::records::{ExitRecord, RunRecord, ShimRecord};
 
@@ -64,10 +64,9 @@ pub(super) struct Service {
     pub(super) replacement: bool,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) input: Input,
-    pub(super) die_with_supervisor: bool,
     pub(super) respawns: u32,
-    stop_sequence: StopSequence,
-    detached: bool,
+    /// How the current or last run is treated.
+    pub(super) terms: Option<Terms>,
     began: Instant,
     ooms_before: Option<u64>,
     again: Option<Again>,
@@ -98,10 +97,8 @@ impl Service {
             replacement: false,
             cgroup: None,
             input: Input::default(),
-            die_with_supervisor: false,
             respawns: 0,
-            stop_sequence: StopSequence::default(),
-            detached: false,
+            terms: None,
             began: Instant::now(),
             ooms_before: None,
             again: None,
@@ -117,9 +114,20 @@ impl Service {
         matches!(self.phase, Phase::Running | Phase::Vanished)
     }
 
+    fn detached(&self) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.detached)
+    }
+
+    /// Decides what the loss of the supervisor does.
+    pub(super) fn set_die_with_supervisor(&mut self, die: bool) {
+        if let Some(terms) = &mut self.terms {
+            terms.die_with_supervisor = die;
+        }
+    }
+
     /// Returns whether the shim is still needed.
     pub(super) fn is_busy(&self) -> bool {
-        self.phase != Phase::Idle || !(self.tree_empty || self.detached || self.again.is_some())
+        self.phase != Phase::Idle || !(self.tree_empty || self.detached() || self.again.is_some())
     }
 
     /// Returns a process that must be gone before the next run.
@@ -134,7 +142,7 @@ impl Service {
                     .map_or(0, |running| running.identity.pid),
             );
         }
-        if self.tree_empty || self.detached || self.again.is_some() {
+        if self.tree_empty || self.detached() || self.again.is_some() {
             return None;
         }
         let member = tree.members(self.best_mechanism()).into_iter().next();
@@ -143,9 +151,12 @@ impl Service {
 
     /// Remembers how this run is to be treated.
     pub(super) fn accept(&mut self, spec: StartSpec, kept: Option<Vec<OwnedFd>>) {
-        self.die_with_supervisor = spec.die_with_supervisor;
-        self.detached = spec.detached;
-        self.stop_sequence = spec.stop.clone();
+        self.terms = Some(Terms {
+            log: spec.log.clone(),
+            detached: spec.detached,
+            die_with_supervisor: spec.die_with_supervisor,
+            stop: spec.stop.clone(),
+        });
         self.stop_wanted = false;
         let delay = self.again.as_ref().map(|again| again.delay);
         self.again = spec.respawn.clone().zip(kept).map(|(policy, fds)| Again {
@@ -192,9 +203,7 @@ impl Service {
         self.handle = handle;
         self.replacement = true;
         self.tree_empty = false;
-        self.die_with_supervisor = spec.die_with_supervisor;
-        self.detached = spec.detached;
-        self.stop_sequence = spec.stop;
+        self.terms = Some(spec.terms);
         self.stop_wanted = false;
         let age = Duration::from_millis(unix_ms().saturating_sub(spec.started_at));
         self.began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
@@ -620,12 +629,14 @@ impl Shim {
         if never_ran && service.again.is_none() {
             self.done = true;
         }
-        if service.die_with_supervisor && service.again.is_none() {
+        let Some(terms) = service.terms.clone() else {
+            return;
+        };
+        if terms.die_with_supervisor && service.again.is_none() {
             service.ending = true;
             service.stop_requested();
             if service.is_busy() && self.stopping.is_none() {
-                let sequence = service.stop_sequence.clone();
-                self.begin_stop(sequence, None, None);
+                self.begin_stop(terms.stop, None, None);
             }
         }
     }

@@ -27,6 +27,9 @@ use self::life::Service;
 use self::recorder::{Record, Recorder};
 use self::stop::Stopping;
 use self::streams::Streams;
+use crate::channel::Channel;
+use crate::codec::encode_reply;
+use crate::message::{Failure, Reply};
 use crate::records::ShimRecord;
 use crate::{client, socket, sys};
 
@@ -54,13 +57,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     match Shim::new(args) {
         Ok(mut shim) => shim.run(),
         Err(error) => {
-            let _nobody_reads = rustix::io::write(
-                rustix::stdio::stderr(),
-                format!("error: {error}\n").as_bytes(),
-            );
+            refuse(&error);
             FAILED
         }
     }
+}
+
+/// Tells the starter why there is no shim: as the answer to its greeting, which has id 1.
+fn refuse(error: &io::Error) {
+    let Ok(control) = sys::inherited(client::CONTROL_FD) else {
+        return;
+    };
+    let value = error.to_string();
+    let failure = Failure {
+        value,
+        ..Failure::os("shim", error)
+    };
+    let mut channel = Channel::new();
+    let frame = encode_reply(client::FIRST_ID, &Reply::Failed(failure));
+    let _nobody_listens = channel
+        .queue(&frame, Vec::new())
+        .and_then(|()| channel.flush(&control));
 }
 
 /// Everything a shim is.
@@ -99,7 +116,6 @@ enum Source {
 impl Shim {
     fn new(args: Args) -> io::Result<Self> {
         sys::close_from(client::CONTROL_FD + 1);
-        let control = sys::inherited(client::CONTROL_FD).ok();
         let children = sys::prepare_signals()?;
         if !args.keep_session {
             // It fails for a group leader, which is then already apart from its starter's group.
@@ -133,7 +149,8 @@ impl Shim {
             listener,
             _lock: lock,
             identity,
-            peers: Peers::new(control)?,
+            // Last, because until here `refuse` may need it.
+            peers: Peers::new(sys::inherited(client::CONTROL_FD).ok())?,
             recorder,
             streams: Streams::default(),
             service,

@@ -295,15 +295,9 @@ impl Shim {
         let mut next = |wanted: bool| if wanted { fds.next() } else { None };
         let pidfd = next(true);
         let (stdout, stderr, stdin) = (next(spec.stdout), next(spec.stderr), next(spec.stdin));
-        let handle = pidfd.and_then(|fd| ProcessHandle::from_fd(fd).ok());
-        if handle
-            .as_ref()
-            .is_some_and(|handle| !handle.identity().same_process(&spec.identity))
-        {
-            return Err(Failure::new(FailureKind::Malformed, "pidfd"));
-        }
-        self.open_logs(&spec.log)?;
-        let first = if spec.log.merge {
+        let handle = pidfd.and_then(|fd| ProcessHandle::from_fd_of(fd, &spec.identity).ok());
+        self.open_logs(&spec.terms.log)?;
+        let first = if spec.terms.log.merge {
             Stream::Merged
         } else {
             Stream::Stdout
@@ -325,7 +319,7 @@ impl Shim {
             started_at: spec.started_at,
             downgrades: Vec::new(),
         };
-        self.put_run(&running, spec.detached, false);
+        self.put_run(&running, spec.terms.detached, false);
         self.put_shim(true);
         let gone = handle.is_none();
         self.service.take_over(spec, running, handle);

@@ -46,6 +46,7 @@ impl Driver {
             argv: argv.into_iter().map(OsString::from).collect(),
             env,
             cwd: spec.cwd.clone(),
+            attributes: spec.attributes.clone(),
             stdin: match spec.stdin {
                 Stdin::Null => StdinMode::Null,
                 Stdin::Pipe => StdinMode::Pipe,
