@@ -156,6 +156,24 @@ pub(crate) fn service(raw: &RawService, given: Given<'_>, cx: &mut Cx) -> Servic
     spec
 }
 
+impl ServiceSpec {
+    /// Returns a service with every default: what `[service.NAME]` with a `command` alone makes.
+    #[must_use]
+    pub fn plain(name: &str, command: Option<Command>, dir: &Path) -> ServiceSpec {
+        let given = Given {
+            name,
+            at: Origin::default(),
+            dir,
+            env: BTreeMap::new(),
+            port: None,
+            scale: None,
+        };
+        // The one complaint, that there is no command, is answered here.
+        let spec = service(&RawService::default(), given, &mut Cx::default());
+        ServiceSpec { command, ..spec }
+    }
+}
+
 fn absolute(dir: &Path, path: Option<&PathBuf>) -> PathBuf {
     let joined = path.map_or_else(|| dir.to_owned(), |path| dir.join(path));
     // Without looking at the disk: `.` and doubled slashes go, `..` stays what it means there.
