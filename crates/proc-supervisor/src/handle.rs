@@ -14,6 +14,15 @@ use crate::view::{Event, PlanEntry, ProjectStatus, Who, Why};
 /// How a request is answered.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
 
+/// Transitions from some number on.
+#[derive(Debug)]
+pub(crate) struct Events {
+    /// The number after which they are wanted.
+    pub(crate) after: u64,
+    pub(crate) backlog: Vec<Event>,
+    pub(crate) live: broadcast::Receiver<Event>,
+}
+
 /// The closed set of what can be asked.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -31,7 +40,7 @@ pub(crate) enum Request {
     Apply(Box<Project>, Who, Reply<(Vec<PlanEntry>, Report)>),
     Down(StopOptions, Who, Reply<Report>),
     Leave(Reply<()>),
-    Events(Option<u64>, Reply<(Vec<Event>, broadcast::Receiver<Event>)>),
+    Events(Option<u64>, Reply<Events>),
 }
 
 /// A running supervisor. Clones reach the same one; dropping all of them does not end it.
@@ -240,13 +249,12 @@ impl Handle {
     /// # Errors
     /// [`RequestError::Gone`].
     pub async fn events(&self, since: Option<u64>) -> Result<EventStream, RequestError> {
-        let (backlog, live) = self.ask(|reply| Request::Events(since, reply)).await?;
-        let last = backlog.last().map_or(since, |event| Some(event.seq));
+        let events = self.ask(|reply| Request::Events(since, reply)).await?;
         Ok(EventStream {
             handle: self.clone(),
-            backlog: backlog.into(),
-            live,
-            last,
+            backlog: events.backlog.into(),
+            live: events.live,
+            last: events.after,
         })
     }
 
@@ -272,7 +280,8 @@ pub struct EventStream {
     handle: Handle,
     backlog: std::collections::VecDeque<Event>,
     live: broadcast::Receiver<Event>,
-    last: Option<u64>,
+    /// The number up to which everything was returned, or is not wanted.
+    last: u64,
 }
 
 impl EventStream {
@@ -280,13 +289,13 @@ impl EventStream {
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.backlog.pop_front() {
-                self.last = Some(event.seq);
+                self.last = event.seq;
                 return Some(event);
             }
             match self.live.recv().await {
-                Ok(event) if self.last.is_some_and(|last| event.seq <= last) => {}
+                Ok(event) if event.seq <= self.last => {}
                 Ok(event) => {
-                    self.last = Some(event.seq);
+                    self.last = event.seq;
                     return Some(event);
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
@@ -299,16 +308,16 @@ impl EventStream {
     /// Returns what can be had without waiting.
     pub fn try_next(&mut self) -> Option<Event> {
         let event = self.backlog.pop_front()?;
-        self.last = Some(event.seq);
+        self.last = event.seq;
         Some(event)
     }
 
     async fn resume(&mut self) -> Option<()> {
-        let since = self.last;
+        let since = Some(self.last);
         let asked = self.handle.ask(|reply| Request::Events(since, reply)).await;
-        let (backlog, live) = asked.ok()?;
-        self.backlog = backlog.into();
-        self.live = live;
+        let events = asked.ok()?;
+        self.backlog = events.backlog.into();
+        self.live = events.live;
         Some(())
     }
 }

@@ -55,6 +55,11 @@ impl History {
         }
     }
 
+    /// Returns the number of the last event; 0 is none.
+    pub(crate) const fn last(&self) -> u64 {
+        self.next - 1
+    }
+
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.live.subscribe()
     }

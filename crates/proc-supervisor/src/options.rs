@@ -32,6 +32,8 @@ pub struct Options {
     pub project: Project,
     /// The project's state directory.
     pub state_dir: PathBuf,
+    /// Where its sockets are; `None` is `run` below the state directory.
+    pub runtime_dir: Option<PathBuf>,
     /// The backends that the project's services name; the first is for those that name `native`.
     pub backends: Vec<Arc<dyn Backend>>,
     /// The environment that services inherit unless they have `clear_env`.
@@ -59,6 +61,7 @@ impl Options {
         Self {
             project,
             state_dir,
+            runtime_dir: None,
             backends,
             env: BTreeMap::new(),
             foreground: false,

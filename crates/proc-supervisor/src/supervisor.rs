@@ -60,6 +60,9 @@ impl Supervisor {
         let (finished, outcome) = watch::channel(None);
         let driver = Driver {
             fixed: Fixed {
+                runtime_dir: options
+                    .runtime_dir
+                    .unwrap_or_else(|| options.state_dir.join("run")),
                 log_dir: opened.state.log(),
                 journal: opened.state.journal(),
                 state_dir: options.state_dir,

@@ -326,10 +326,17 @@ async fn a_lost_keeper_shows_as_unattended_until_it_is_replaced() {
     let fake = Fake::new();
     let handle = up(&fake, dir.path(), vec![service("web")]).await;
     assert!(settled(&handle).await.ok());
+    let mut events = handle.events(None).await.unwrap();
     fake.lose("web").await;
+    let lost = events.next().await.unwrap();
+    assert_eq!(
+        (lost.to, lost.cause.kind.as_str()),
+        (Some(State::Unattended), "lost")
+    );
+    assert_eq!(lost.cause.detail.as_deref(), Some("the shim was killed"));
     assert_eq!(state(&handle, "web").await, State::Unattended);
     fake.recover("web").await;
-    handle.wait(vec![], WaitFor::Running, None).await.unwrap();
+    assert_eq!(events.next().await.unwrap().to, Some(State::Running));
     assert_eq!(fake.starts_of("web").len(), 1, "never a second copy");
 }
 
@@ -478,4 +485,102 @@ async fn every_event_has_a_number_and_every_exit_one_event() {
     let all = proc_supervisor::offline::events(dir.path(), 0).unwrap();
     let numbers: Vec<u64> = all.iter().map(|event| event.seq).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rolling_restart_goes_one_by_one_and_ends_at_the_first_that_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let mut web = service("web");
+    web.instances = 3;
+    let handle = up(&fake, dir.path(), vec![web]).await;
+    assert!(settled(&handle).await.ok());
+    let rolling = || {
+        let options = RestartOptions {
+            rolling: true,
+            no_wait: false,
+        };
+        handle.restart(names(&["web"]), options, me("restart"))
+    };
+    assert!(rolling().await.unwrap().ok());
+    let second = |name| fake.starts_of(name)[1];
+    assert_eq!(
+        second("web-2") - second("web-1"),
+        secs(1),
+        "ready before the next"
+    );
+    assert_eq!(second("web-3") - second("web-2"), secs(1));
+
+    fake.behaves(
+        "web-2",
+        Behaviour {
+            not_found: true,
+            ..Behaviour::default()
+        },
+    );
+    let report = rolling().await.unwrap();
+    let ok: Vec<bool> = report.outcomes.iter().map(|outcome| outcome.ok).collect();
+    assert_eq!(ok, [true, false, false], "{report:?}");
+    assert_eq!(fake.run("web-3"), 2, "the last one keeps running as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_depends_on_a_service_may_follow_its_restart() {
+    use proc_spec::OnRestart;
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let dependent = |name: &str, on_restart| {
+        let mut spec = service(name);
+        spec.needs.insert("db".to_owned(), Need::Ready);
+        spec.on_restart = on_restart;
+        spec
+    };
+    let services = vec![
+        service("db"),
+        dependent("keeps", OnRestart::Keep),
+        dependent("follows", OnRestart::Restart),
+        dependent("stops", OnRestart::Stop),
+    ];
+    let handle = up(&fake, dir.path(), services).await;
+    assert!(settled(&handle).await.ok());
+    fake.end("db", ProcessEnd::Exited(1)).await;
+    handle
+        .wait(names(&["stops"]), WaitFor::Stopped, None)
+        .await
+        .unwrap();
+    let wait = handle.wait(names(&["db", "keeps", "follows"]), WaitFor::Ready, None);
+    assert!(wait.await.unwrap().ok());
+    assert_eq!(
+        (fake.run("keeps"), fake.run("follows"), fake.run("stops")),
+        (1, 2, 1)
+    );
+    assert!(
+        fake.starts_of("follows")[1] > fake.starts_of("db")[1],
+        "after what it needs"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_can_restart_as_one() {
+    use proc_spec::{Group, Strategy};
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let mut options = options(&fake, dir.path(), ["a", "b", "c"].map(service).to_vec());
+    let group = Group {
+        members: names(&["a", "b", "c"]),
+        strategy: Strategy::RestForOne,
+        restart_budget: None,
+    };
+    options.project.groups.insert("all".to_owned(), group);
+    let handle = proc_supervisor::Supervisor::start(options).await.unwrap();
+    assert!(settled(&handle).await.ok());
+    fake.end("b", ProcessEnd::Exited(1)).await;
+    tokio::time::sleep(secs(5)).await;
+    assert!(settled(&handle).await.ok());
+    assert_eq!((fake.run("a"), fake.run("b"), fake.run("c")), (1, 2, 2));
+    let stopped = handle
+        .stop(names(&["@all"]), StopOptions::default(), me("stop"))
+        .await;
+    assert!(stopped.unwrap().ok());
+    assert!(!fake.is_live("a") && !fake.is_live("b") && !fake.is_live("c"));
 }

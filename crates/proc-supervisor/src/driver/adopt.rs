@@ -89,7 +89,9 @@ impl Driver {
                 }
             }
         }
-        self.catch_up_all(&left);
+        if *begin != Begin::Nothing {
+            self.catch_up_all(&left);
+        }
     }
 
     /// Makes the services known, with what is wanted of them.
@@ -314,6 +316,22 @@ impl Driver {
             instance.started = Some(started.clone());
         }
         self.restore(key, started.run, age, ready, told);
+        let service = self
+            .instances
+            .get(key)
+            .and_then(|i| self.services.get(&i.service));
+        let Some(spec) = service.map(|service| Arc::clone(&service.spec)) else {
+            return;
+        };
+        if let Some(backend) = self.backend_of(&spec.name) {
+            let (key, die) = (key.to_owned(), spec.die_with_supervisor);
+            let die = die.unwrap_or(self.fixed.foreground);
+            self.beside(async move {
+                // A keeper that is lost is told of by an event of its own.
+                let _lost = backend.set_die_with_supervisor(&key, die).await;
+                None
+            });
+        }
     }
 
     fn restore(&mut self, key: &str, run: u64, age: Duration, ready: bool, told: State) {

@@ -87,6 +87,7 @@ impl Driver {
         self.tickets.push(Ticket {
             targets,
             answer: Answer::Applied(reply, entries),
+            rolling: None,
         });
     }
 
@@ -247,6 +248,7 @@ impl Driver {
         self.tickets.push(Ticket {
             targets,
             answer: Answer::Report(reply),
+            rolling: None,
         });
     }
 

@@ -2,18 +2,17 @@
 
 use proc_backends::SignalTarget;
 use proc_core::Signal;
-use tokio::sync::broadcast;
 
 use super::start::chain;
 use super::tickets::{Answer, Goal};
 use super::{Driver, Msg};
-use crate::handle::{Reply, Request};
+use crate::handle::{Events, Reply, Request};
 use crate::machine::Event;
 use crate::request::{
     Outcome, Report, RequestError, RestartOptions, StartOptions, StopOptions, WaitFor,
 };
 use crate::state::Desired;
-use crate::view::{Event as Told, Who, Why};
+use crate::view::{Who, Why};
 
 impl Driver {
     /// Takes one request. An answer that nobody waits for any more is dropped.
@@ -136,10 +135,6 @@ impl Driver {
         if self.ending.is_some() {
             return drop(reply.send(Err(refused("the project is being taken down"))));
         }
-        if options.rolling {
-            let why = "rolling restarts are not supported by this version";
-            return drop(reply.send(Err(refused(why))));
-        }
         self.hold = false;
         for name in self.services_of(&keys) {
             if let Some(service) = self.services.get_mut(&name) {
@@ -148,16 +143,27 @@ impl Driver {
         }
         self.save_project(false);
         let last = |key: &String| self.instances.get(key).map_or(0, |i| i.last_run);
-        let goals: Vec<Goal> = keys.iter().map(|key| Goal::After(last(key))).collect();
-        self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
-        if options.no_wait {
-            return drop(reply.send(Ok(Report::default())));
+        let goal = |key| {
+            if options.rolling {
+                Goal::Turn
+            } else {
+                Goal::After(last(key))
+            }
+        };
+        let goals: Vec<Goal> = keys.iter().map(goal).collect();
+        if !options.rolling {
+            self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
+            if options.no_wait {
+                return drop(reply.send(Ok(Report::default())));
+            }
         }
         let pairs = keys.iter().zip(goals);
         let targets = pairs.map(|(key, goal)| self.target(key, goal)).collect();
+        let rolling = options.rolling.then(|| who.clone());
         self.tickets.push(super::Ticket {
             targets,
             answer: Answer::Report(reply),
+            rolling,
         });
     }
 
@@ -275,21 +281,34 @@ impl Driver {
         })
     }
 
-    fn ask_events(&self, since: Option<u64>, reply: Reply<(Vec<Told>, broadcast::Receiver<Told>)>) {
+    fn ask_events(&self, since: Option<u64>, reply: Reply<Events>) {
         let live = self.history.subscribe();
-        let Some(since) = since else {
-            return drop(reply.send(Ok((Vec::new(), live))));
+        let Some(after) = since else {
+            let after = self.history.last();
+            return drop(reply.send(Ok(Events {
+                after,
+                backlog: Vec::new(),
+                live,
+            })));
         };
-        if let Some(backlog) = self.history.since(since) {
-            return drop(reply.send(Ok((backlog, live))));
+        if let Some(backlog) = self.history.since(after) {
+            return drop(reply.send(Ok(Events {
+                after,
+                backlog,
+                live,
+            })));
         }
         // Too long ago for the memory: the journal has it, up to where the memory begins.
         let (journal, recent) = (self.fixed.journal.clone(), self.history.all());
         tokio::task::spawn_blocking(move || {
-            let mut backlog = crate::offline::events_in(&journal, since).unwrap_or_default();
-            let last = backlog.last().map_or(since, |event| event.seq);
+            let mut backlog = crate::offline::events_in(&journal, after).unwrap_or_default();
+            let last = backlog.last().map_or(after, |event| event.seq);
             backlog.extend(recent.into_iter().filter(|event| event.seq > last));
-            drop(reply.send(Ok((backlog, live))));
+            drop(reply.send(Ok(Events {
+                after,
+                backlog,
+                live,
+            })));
         });
     }
 

@@ -8,6 +8,7 @@ use proc_core::StopSequence;
 use proc_probe::{ProbeTask, Role};
 use tokio::task::JoinHandle;
 
+use super::notify::Notify;
 use crate::machine::{Machine, Phase};
 use crate::record::InstanceRecord;
 use crate::view::{LastExit, SurvivorView, Who};
@@ -36,6 +37,10 @@ pub(crate) struct Instance {
     /// How the end under way is to go, where somebody said.
     pub(crate) sequence: Option<StopSequence>,
     pub(crate) probes: BTreeMap<&'static str, ProbeTask>,
+    /// What the service says of itself.
+    pub(crate) notify: Notify,
+    /// Its status in its own words.
+    pub(crate) status_text: Option<String>,
     /// What feeds the log probe.
     pub(crate) feed: Option<JoinHandle<()>>,
     pub(crate) hooks: Option<(u64, JoinHandle<()>)>,
@@ -74,6 +79,8 @@ impl Instance {
             order: None,
             sequence: None,
             probes: BTreeMap::new(),
+            notify: Notify::default(),
+            status_text: None,
             feed: None,
             hooks: None,
             trouble: BTreeMap::new(),

@@ -20,7 +20,7 @@ impl Driver {
     /// Returns everything a backend has to know to start an instance.
     pub(super) fn launch(&mut self, key: &str) -> Result<InstanceSpec, StartError> {
         let listen = self.sockets(key)?;
-        let Some((spec, instance)) = self.spec_of(key).zip(self.instances.get(key)) else {
+        let Some(spec) = self.spec_of(key) else {
             return Err(StartError::NotFound {
                 program: String::new(),
             });
@@ -33,6 +33,18 @@ impl Driver {
                 .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
             env.push((format!("PROC_LISTEN_{name}").into(), address.into()));
         }
+        let notify = self.prepare_notify(key, &spec);
+        env.extend(
+            notify
+                .env
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        let Some(instance) = self.instances.get(key) else {
+            return Err(StartError::NotFound {
+                program: String::new(),
+            });
+        };
         let argv = spec
             .command
             .as_ref()
@@ -53,8 +65,12 @@ impl Driver {
                 Stdin::Pty => StdinMode::Pty,
             },
             log: log_options(&spec, &self.fixed.log_dir),
-            listen: listen.into_iter().map(|(socket, _)| socket).collect(),
-            notify_fd: None,
+            listen: listen
+                .into_iter()
+                .map(|(socket, _)| socket)
+                .chain(notify.stored)
+                .collect(),
+            notify_fd: notify.fd,
             detached: spec.detached,
             die_with_supervisor: spec.die_with_supervisor.unwrap_or(self.fixed.foreground),
             stop: spec.stop.steps.clone(),

@@ -15,6 +15,7 @@ mod hooks;
 mod instance;
 mod launch;
 mod listen;
+mod notify;
 mod probes;
 mod records;
 mod start;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use self::adopt::{Left, is_alive};
 use self::finish::Ending;
 pub(crate) use self::instance::Instance;
+use self::notify::Said;
 pub(crate) use self::status::overall;
 use self::tickets::Ticket;
 use crate::clock::Clock;
@@ -87,6 +89,8 @@ pub(crate) enum Msg {
         epoch: u64,
         event: ProbeEvent,
     },
+    /// A service has said something of itself.
+    Notified { key: String, epoch: u64, said: Said },
     /// The service wrote a line that a probe waits for.
     Line {
         key: String,
@@ -101,6 +105,7 @@ pub(crate) enum Msg {
 #[derive(Debug)]
 pub(crate) struct Fixed {
     pub(crate) state_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
     pub(crate) journal: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
@@ -217,6 +222,7 @@ impl Driver {
                 result,
             } => self.hooks_done(&key, job, phase, result),
             Msg::Probe { key, epoch, event } => self.probed(&key, epoch, &event),
+            Msg::Notified { key, epoch, said } => self.notified(&key, epoch, said),
             Msg::Line { key, epoch, line } => self.line(&key, epoch, &line),
             Msg::Forgotten { key } => self.forgotten(&key),
         }

@@ -31,10 +31,12 @@ impl Driver {
             }
         }
         self.feed_log_probes(key);
+        self.hear(key);
     }
 
     /// Stops probing.
     pub(super) fn unwatch(&mut self, key: &str) {
+        self.stop_hearing(key);
         if let Some(instance) = self.instances.get_mut(key) {
             instance.probes.clear();
             if let Some(feed) = instance.feed.take() {

@@ -121,6 +121,7 @@ impl Driver {
         instance.epoch += 1;
         instance.started = None;
         instance.survivors.clear();
+        instance.status_text = None;
         instance.sequence = None;
         let epoch = instance.epoch;
         let backend = instance.service.clone();

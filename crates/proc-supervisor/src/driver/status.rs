@@ -140,7 +140,7 @@ impl Driver {
             attempt: machine.attempt(),
             retry_at: due.map(Clock::stamp),
             last_exit: instance.last_exit.clone(),
-            status_text: None,
+            status_text: instance.status_text.clone(),
             log_dropped_bytes: None,
             survivors: instance.survivors.clone(),
             listen: sockets

@@ -4,15 +4,17 @@ use super::{Driver, Instance};
 use crate::graph::Gate;
 use crate::handle::Reply;
 use crate::machine::Phase;
-use crate::request::{Outcome, Report, WaitFor};
+use crate::request::{Outcome, Report, StopOptions, WaitFor};
 use crate::state::State;
-use crate::view::PlanEntry;
+use crate::view::{PlanEntry, Who};
 
 /// One request that waits.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) targets: Vec<Target>,
     pub(crate) answer: Answer,
+    /// Who asked for the targets to be restarted one after the other.
+    pub(crate) rolling: Option<Who>,
 }
 
 /// What has to come about for one instance.
@@ -35,6 +37,8 @@ pub(crate) enum Goal {
     After(u64),
     /// Nothing of it lives.
     Down,
+    /// Its turn in a row has not come yet.
+    Turn,
 }
 
 /// Whom to answer.
@@ -65,7 +69,11 @@ impl Driver {
     /// Makes a request wait for its instances, under one goal.
     pub(super) fn await_goal(&mut self, keys: &[String], goal: Goal, answer: Answer) {
         let targets = keys.iter().map(|key| self.target(key, goal)).collect();
-        self.tickets.push(Ticket { targets, answer });
+        self.tickets.push(Ticket {
+            targets,
+            answer,
+            rolling: None,
+        });
     }
 
     pub(super) fn target(&self, key: &str, goal: Goal) -> Target {
@@ -84,15 +92,56 @@ impl Driver {
                 continue;
             }
             for target in &mut ticket.targets {
-                if target.outcome.is_none() {
+                if target.outcome.is_none() && target.goal != Goal::Turn {
                     target.outcome = self.outcome(target);
                 }
+            }
+            if let Some(who) = ticket.rolling.clone() {
+                self.roll_on(&mut ticket.targets, &who);
             }
             if ticket.targets.iter().all(|target| target.outcome.is_some()) {
                 ticket.answer.send(self.report(&ticket.targets));
             } else {
                 self.tickets.push(ticket);
             }
+        }
+    }
+
+    /// Restarts the next of a row, once the one before is ready again. One that does not become
+    /// ready ends the row: the others keep running as they are.
+    fn roll_on(&mut self, targets: &mut [Target], who: &Who) {
+        let failed = targets
+            .iter()
+            .find(|target| target.outcome.as_ref().is_some_and(|o| !o.ok));
+        if let Some(failed) = failed.map(|target| target.name.clone()) {
+            for target in targets
+                .iter_mut()
+                .filter(|target| target.goal == Goal::Turn)
+            {
+                let message = format!("not restarted: `{failed}` did not become ready");
+                target.outcome = Some(Outcome {
+                    name: target.name.clone(),
+                    ok: false,
+                    message,
+                });
+            }
+            return;
+        }
+        if targets
+            .iter()
+            .any(|target| target.goal != Goal::Turn && target.outcome.is_none())
+        {
+            return;
+        }
+        if let Some(next) = targets.iter_mut().find(|target| target.goal == Goal::Turn) {
+            let run = self
+                .instances
+                .get(&next.key)
+                .map_or(0, |instance| instance.last_run);
+            next.goal = Goal::After(run);
+            let keys = [next.key.clone()];
+            self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
+            self.release_stops();
         }
     }
 
@@ -133,6 +182,7 @@ impl Driver {
         let state = instance.machine.state();
         match goal {
             Goal::Down => self.is_down(instance),
+            Goal::Turn => None,
             Goal::After(run) if instance.last_run <= run && !settled_without_run(state) => {
                 self.blocked(key, instance)
             }

@@ -213,6 +213,7 @@ impl Machine {
             | Event::Lost { .. }
             | Event::Recovered
             | Event::NextAt(_)
+            | Event::Extend(_)
             | Event::Due(_) => {}
         }
     }
@@ -280,6 +281,7 @@ impl Machine {
             | Event::Lost { .. }
             | Event::Recovered
             | Event::NextAt(_)
+            | Event::Extend(_)
             | Event::Due(_) => {}
         }
     }

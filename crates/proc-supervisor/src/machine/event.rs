@@ -148,6 +148,8 @@ pub enum Event {
     Recovered,
     /// When a scheduled instance is next due.
     NextAt(Duration),
+    /// The start may take at least this long from now.
+    Extend(Duration),
     /// A deadline has come.
     Due(Timer),
 }

@@ -54,6 +54,7 @@ impl Machine {
             | Event::Lost { .. }
             | Event::Recovered
             | Event::NextAt(_)
+            | Event::Extend(_)
             | Event::Due(_) => {}
         }
     }
@@ -86,6 +87,7 @@ impl Machine {
             | Event::Lost { .. }
             | Event::Recovered
             | Event::NextAt(_)
+            | Event::Extend(_)
             | Event::Due(_) => {}
         }
     }
@@ -125,6 +127,7 @@ impl Machine {
             | Event::Lost { .. }
             | Event::Recovered
             | Event::NextAt(_)
+            | Event::Extend(_)
             | Event::Due(_) => {}
         }
     }
@@ -236,6 +239,11 @@ impl Machine {
                 actions.push(Action::Watch);
             }
             Event::Due(Timer::StartSeconds) => self.start_seconds_left = false,
+            Event::Extend(time) => {
+                if let Some(due) = self.deadline(Timer::StartTimeout) {
+                    self.arm(Timer::StartTimeout, due.max(now + time));
+                }
+            }
             Event::Exited { .. }
             | Event::Gate
             | Event::Waits { .. }
