@@ -117,6 +117,15 @@ pub enum ScriptError {
     /// A pattern for the file's name without its one `*`, or with a `/`.
     #[error("`{0}` is not a pattern for a file name: it needs one `*` and no `/`")]
     Pattern(String),
+    /// The script's own file could not be read.
+    #[error("cannot read the script `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// There is no bash.
     #[error(transparent)]
     NoBash(#[from] FindError),
@@ -139,6 +148,7 @@ pub enum ScriptError {
 #[must_use = "nothing runs before `prepare`"]
 pub struct Script {
     text: Vec<u8>,
+    file: Option<PathBuf>,
     commands: Vec<Vec<OsString>>,
     args: Vec<OsString>,
     strict: bool,
@@ -163,6 +173,7 @@ impl Script {
     pub fn text(text: impl Into<Vec<u8>>) -> Self {
         Script {
             text: text.into(),
+            file: None,
             commands: Vec::new(),
             args: Vec::new(),
             strict: false,
@@ -173,6 +184,15 @@ impl Script {
             environment: Environment::inherited(),
             input: Input::Null,
             foreground: false,
+        }
+    }
+
+    /// Returns the script of a file that exists already: bash reads it where it is, or, inline, what
+    /// it held when it was prepared.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Script {
+            file: Some(path.into()),
+            ..Script::text("")
         }
     }
 
@@ -253,22 +273,27 @@ impl Script {
     /// is left on the disk then.
     pub fn prepare(&self) -> Result<Prepared, ScriptError> {
         let path = self.environment.path();
-        let text = self.contents(path.as_deref())?;
         let bash = Program::find_in(OsStr::new("bash"), path.as_deref())?;
-        let mut command = bash.command(self.options());
-        let mut file = None;
-        if self.inline {
-            let memory = in_memory(&text).map_err(|source| ScriptError::Store {
-                place: "memory".to_owned(),
-                source,
-            })?;
-            command = command
-                .arg(format!("/dev/fd/{INLINE_FD}"))
-                .fd(memory, INLINE_FD);
-        } else {
-            let stored = self.store(&text)?;
-            command = command.arg(stored.as_os_str());
-            file = Some(stored);
+        let mut command = bash.command(self.options()).arg("--");
+        let mut stored = None;
+        match (&self.file, self.inline) {
+            (Some(file), false) => command = command.arg(file.as_os_str()),
+            (_, true) => {
+                let memory = in_memory(&self.contents(path.as_deref())?).map_err(|source| {
+                    ScriptError::Store {
+                        place: "memory".to_owned(),
+                        source,
+                    }
+                })?;
+                command = command
+                    .arg(format!("/dev/fd/{INLINE_FD}"))
+                    .fd(memory, INLINE_FD);
+            }
+            (None, false) => {
+                let file = self.store(&self.contents(path.as_deref())?)?;
+                command = command.arg(file.as_os_str());
+                stored = Some(file);
+            }
         }
         command = command
             .args(&self.args)
@@ -278,7 +303,10 @@ impl Script {
         if let Some(cwd) = &self.cwd {
             command = command.cwd(cwd);
         }
-        Ok(Prepared { command, file })
+        Ok(Prepared {
+            command,
+            file: stored,
+        })
     }
 
     /// Runs it once with the defaults of [`Run`]: combined output kept, no timeout.
@@ -300,6 +328,12 @@ impl Script {
     }
 
     fn contents(&self, path: Option<&OsStr>) -> Result<Vec<u8>, ScriptError> {
+        if let Some(file) = &self.file {
+            return std::fs::read(file).map_err(|source| ScriptError::Read {
+                path: file.clone(),
+                source,
+            });
+        }
         if self.text.contains(&0) {
             return Err(ScriptError::Nul);
         }

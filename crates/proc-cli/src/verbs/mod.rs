@@ -11,17 +11,20 @@ mod down;
 mod events;
 mod exec;
 mod find;
+mod foreground;
 mod identity;
 mod is;
 mod kill;
 mod logs;
 mod man;
 mod new;
+mod pipeline;
 mod plan;
 mod policy;
 mod reload;
 mod restart;
 mod scale;
+mod script;
 mod send;
 mod signal;
 mod start;
@@ -89,6 +92,10 @@ pub(crate) enum Verb {
     New(new::Args),
     /// Restart policies: play one in virtual time
     Policy(policy::Args),
+    /// Run a bash script, and end what it leaves behind
+    Script(script::Args),
+    /// Run tasks that depend on one another
+    Pipeline(pipeline::Args),
     /// End processes and prove it
     Kill(kill::Args),
     /// Show processes under their parents
@@ -137,6 +144,8 @@ pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
         Verb::Doctor(args) => doctor::run(context, args),
         Verb::New(args) => new::run(context, args),
         Verb::Policy(args) => policy::run(context, args),
+        Verb::Script(args) => script::run(context, args),
+        Verb::Pipeline(args) => pipeline::run(context, args),
         Verb::Kill(args) => kill::run(context, args),
         Verb::Tree(args) => tree::run(context, args),
         Verb::Find(args) => find::run(context, args),
