@@ -18,6 +18,6 @@ pub use backend::{Backend, BoxFuture, SignalTarget};
 pub use capability::Capabilities;
 pub use error::{AdoptError, Errno, OperateError, StartError};
 pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
-pub use native::{NativeBackend, NativeOptions};
+pub use native::{Console, NativeBackend, NativeOptions};
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};
 pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};

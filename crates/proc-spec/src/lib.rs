@@ -27,7 +27,6 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
-mod build;
 mod command;
 mod cron;
 mod decode;

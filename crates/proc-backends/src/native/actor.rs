@@ -6,7 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use proc_core::{ProcessHandle, StopSequence};
-use proc_shim::{FdSet, LaunchOptions, Notice, Reply, Request, Role, ShimProcess, Snapshot, Terms};
+use proc_shim::{
+    FdSet, LaunchOptions, Notice, Reply, Request, Role, ShimProcess, Snapshot, StartSpec, Terms,
+};
 use tokio::sync::mpsc;
 
 use super::NativeOptions;
@@ -220,7 +222,7 @@ impl Actor {
             let _nobody_waits = done.send(Err(keeper(error)));
             return;
         }
-        match convert::start_spec(&spec, self.last_run) {
+        match self.shims_spec(&spec) {
             Ok((start, fds)) => {
                 // Kept before the answer comes: a shim that is lost in between is replaced by it.
                 self.ask(
@@ -233,6 +235,15 @@ impl Actor {
                 let _nobody_waits = done.send(Err(keeper(error)));
             }
         }
+    }
+
+    /// Returns the shim's form of a spec, on the caller's streams where it has given them.
+    fn shims_spec(&self, spec: &InstanceSpec) -> io::Result<(StartSpec, Vec<OwnedFd>)> {
+        let (mut start, mut fds) = convert::start_spec(spec, self.last_run)?;
+        if let Some(console) = &self.options.console {
+            console.apply(&mut start, &mut fds)?;
+        }
+        Ok((start, fds))
     }
 
     fn stop(&mut self, sequence: StopSequence, done: Done<proc_core::StopReport, OperateError>) {

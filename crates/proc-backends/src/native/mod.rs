@@ -3,6 +3,7 @@
 mod actor;
 mod adopt;
 mod command;
+mod console;
 mod convert;
 mod link;
 mod takeover;
@@ -15,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use proc_core::{Signal, StopReport, StopSequence};
 use proc_shim::{LaunchOptions, ShimProgram};
 use tokio::sync::{mpsc, oneshot};
+
+pub use self::console::Console;
 
 use self::actor::Actor;
 use self::command::{Command, Done};
@@ -39,6 +42,8 @@ pub struct NativeOptions {
     pub log_dir: PathBuf,
     /// The program that is a shim.
     pub shim: ShimProgram,
+    /// The caller's own streams for every service, instead of a log and `stdin` of the spec.
+    pub console: Option<Arc<Console>>,
 }
 
 impl NativeOptions {
@@ -53,6 +58,7 @@ impl NativeOptions {
             state_dir: state_dir.to_owned(),
             runtime_dir: runtime_dir.to_owned(),
             shim: ShimProgram::find(&std::env::current_exe()?),
+            console: None,
         })
     }
 
@@ -70,7 +76,7 @@ impl NativeOptions {
                 .join("shim")
                 .join(format!("{instance}.sock")),
             log_dir: self.log_dir.clone(),
-            keep_session: false,
+            keep_session: self.console.as_ref().is_some_and(|c| c.keep_session),
         }
     }
 }

@@ -185,6 +185,11 @@ mod tests {
         assert_eq!(options.pdeathsig, Some(Signal::KILL));
         assert_eq!(options.grace, Some(Duration::from_millis(1500)));
         assert!(options.single && options.subreaper && options.verbose);
+        assert_eq!(
+            InitOptions::parse(options.to_args()),
+            Ok(options),
+            "written and read again"
+        );
     }
 
     #[test]
