@@ -79,6 +79,37 @@ impl InitOptions {
         Ok(options)
     }
 
+    /// Returns the command line that [`parse`](Self::parse) reads as these options.
+    #[must_use]
+    pub fn to_args(&self) -> Vec<OsString> {
+        let switches = [
+            ("--single", self.single),
+            ("--subreaper", self.subreaper),
+            ("-v", self.verbose),
+        ];
+        let given = switches.into_iter().filter(|(_, on)| *on);
+        let mut args: Vec<String> = given.map(|(flag, _)| flag.to_owned()).collect();
+        for (from, to) in &self.rewrite {
+            let to = to.map_or_else(|| "0".to_owned(), Signal::name);
+            args.push(format!("--rewrite={from}:{to}"));
+        }
+        args.extend(self.remap.iter().map(|code| format!("--remap={code}")));
+        args.extend(
+            self.pdeathsig
+                .iter()
+                .map(|signal| format!("--pdeathsig={signal}")),
+        );
+        args.push(match self.grace {
+            Some(grace) => format!("--grace={}ms", grace.as_millis()),
+            None => "--grace=none".to_owned(),
+        });
+        args.push("--".to_owned());
+        args.into_iter()
+            .map(OsString::from)
+            .chain(self.command.iter().cloned())
+            .collect()
+    }
+
     fn flag(
         &mut self,
         flag: &str,
