@@ -444,7 +444,7 @@ fn stamp_to_duration(stamp: Stamp) -> Duration {
 
 /// A spec that describes nothing but a name: it is there to be stopped.
 fn bare(name: &str, dir: &Path) -> ServiceSpec {
-    let mut spec = ServiceSpec::new(name, Command::Argv(Vec::new()), dir);
+    let mut spec = ServiceSpec::plain(name, Some(Command::Argv(Vec::new())), dir);
     spec.restart.mode = proc_policy::Mode::Never;
     spec
 }
