@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -350,6 +350,24 @@ pub struct DeploySpec {
 }
 
 impl Project {
+    /// Returns a project without services: what an empty configuration would make, were it allowed.
+    #[must_use]
+    pub fn plain(name: &str, dir: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            files: Vec::new(),
+            format: Format::Toml,
+            env: Environment::default(),
+            services: Vec::new(),
+            groups: BTreeMap::new(),
+            on_exit: OnExit::Keep,
+            restart_budget: None,
+            warnings: Vec::new(),
+            places: Arc::default(),
+        }
+    }
+
     /// Returns the service of this name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceSpec> {

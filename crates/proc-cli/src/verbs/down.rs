@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_api::{Client, ClientError};
 use proc_core::ProcessHandle;
-use proc_spec::{Command, Project, ServiceSpec};
+use proc_spec::Project;
 use proc_supervisor::{Begin, Report, StopOptions};
 
 use super::up::launch::Launch;
@@ -84,9 +84,5 @@ fn without_supervisor(context: &Context, place: &Place) -> Result<Option<Report>
 /// Returns a project without services, for a place whose configuration cannot be read any more:
 /// the records know how to stop what runs.
 fn nothing(place: &Place) -> Project {
-    let command = Command::Argv(vec!["true".to_owned()]);
-    let mut project = Project::single(ServiceSpec::new("none", command, &place.dirs.state));
-    project.name.clone_from(&place.project);
-    project.services.clear();
-    project
+    Project::plain(&place.project, &place.dirs.state)
 }
