@@ -500,6 +500,10 @@ impl Shim {
         if stop_wanted || code.is_some_and(|code| again.policy.is_final(code)) {
             self.service.again = None;
             self.service.ending = true;
+            // What it leaves behind are other services, which have shims of their own.
+            if let Some(terms) = &mut self.service.terms {
+                terms.detached = true;
+            }
             return;
         }
         if runtime >= again.policy.reset_after {

@@ -122,9 +122,7 @@ impl Shim {
         };
         let handle = ProcessHandle::of(pid).ok();
         self.put_run(&running, spec.detached, false);
-        embryo
-            .open_gate()
-            .map_err(|error| Failure::os("gate", &error))?;
+        embryo.open_gate();
         let message = Vec::new();
         let starting = Starting {
             embryo,

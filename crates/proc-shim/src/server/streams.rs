@@ -47,8 +47,10 @@ impl Streams {
         self.writers.clear();
         self.options = None;
         for stream in options.streams() {
-            self.writers
-                .push(LogWriter::new(dir, instance, *stream, options)?);
+            let mut writer = LogWriter::new(dir, instance, *stream, options)?;
+            // A shim may be killed at any moment; the pipe is kept by others, this memory is not.
+            writer.always_splice();
+            self.writers.push(writer);
         }
         for at in 0..self.sources.len() {
             self.sources[at].writer = self.writer_of(self.sources[at].stream);
