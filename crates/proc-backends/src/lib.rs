@@ -3,6 +3,23 @@
 //!
 //! For supervisors: they decide, a backend carries out and tells what happened. A backend never
 //! restarts anything by itself and never ignores a field that it cannot honour.
+//!
+//! ```no_run
+//! use proc_backends::{Backend, NativeBackend, NativeOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = NativeOptions::new("/var/lib/shop".as_ref(), "/run/shop".as_ref())?;
+//! let backend = NativeBackend::new(options)?;
+//! for instance in backend.recorded() {
+//!     if let Some(found) = backend.adopt(&instance).await? {
+//!         println!("{instance}: {:?}", found.status.state);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Limitations.** [`NativeBackend`] needs a tokio runtime with I/O and time enabled, and Linux.
 
 #![forbid(unsafe_code)]
 

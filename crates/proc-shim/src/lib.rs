@@ -1,4 +1,21 @@
 //! The small parent of one service: reaps it, keeps its exit code and its log, and outlives the supervisor.
+//!
+//! For supervisors, and for programs that run one command and must not lose it. [`main`] is the shim itself;
+//! [`ShimProcess`] starts one and [`Client`] talks to it, blocking. A runtime drives a [`Channel`] instead.
+//! [`ShimRecord`], [`RunRecord`] and [`ExitRecord`] are what a shim leaves on disk.
+//!
+//! ```
+//! use proc_shim::{Framer, Request, decode_request, encode_request};
+//!
+//! let mut framer = Framer::new();
+//! framer.push(&encode_request(1, &Request::Status).encode()?);
+//! let frame = framer.take()?.expect("a whole frame was pushed");
+//! assert_eq!(decode_request(&frame)?, Request::Status);
+//! # Ok::<(), proc_shim::DecodeError>(())
+//! ```
+//!
+//! **Limitations.** Linux only. A replacement for a lost shim is not the parent of its service: it learns the exit
+//! code from the kernel, where that tells others, and without a cgroup it stops by best effort.
 
 #![deny(unsafe_code)]
 
