@@ -111,7 +111,7 @@ impl Channel {
     /// # Errors
     /// The socket's, except that a reset peer is [`Received::Closed`].
     pub fn receive(&mut self, socket: impl AsFd) -> io::Result<Received> {
-        let mut bytes = [0_u8; 16 * 1024];
+        let mut bytes = [0_u8; 4 * 1024];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let read = loop {
