@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proc_api::Server;
-use proc_backends::Backend;
+use proc_backends::{Backend, NativeBackend, NativeOptions};
 use proc_spec::Project;
 use proc_supervisor::{Begin, Handle, Options, StartError, Supervisor, Who};
 
@@ -64,8 +64,14 @@ impl Engine {
     }
 }
 
-fn backends(_place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
-    Ok(Vec::new())
+fn backends(place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
+    let native = NativeOptions::new(&place.dirs.state, &place.dirs.runtime)
+        .and_then(NativeBackend::new)
+        .map_err(|error| {
+            let dir = place.dirs.state.display();
+            CliError::new(exit::FAILED, format!("cannot use `{dir}`: {error}"))
+        })?;
+    Ok(vec![Arc::new(native)])
 }
 
 /// Returns how far local time is ahead of UTC, in seconds.

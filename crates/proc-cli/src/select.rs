@@ -1,7 +1,6 @@
 //! NAME arguments against a project's state: services, instances, globs and `@group`s.
 
 use globset::Glob;
-use proc_spec::{Project, instance_name};
 use proc_supervisor::{InstanceStatus, ProjectStatus, ServiceStatus};
 
 use crate::context::Context;
@@ -58,18 +57,6 @@ pub(crate) fn matches(name: &str, candidate: &str) -> bool {
     }
     let is_glob = name.contains(['*', '?', '[', '{']);
     is_glob && Glob::new(name).is_ok_and(|glob| glob.compile_matcher().is_match(candidate))
-}
-
-/// Returns whether `name` means something in a configuration.
-pub(crate) fn is_known(project: &Project, name: &str) -> bool {
-    if let Some(group) = name.strip_prefix('@') {
-        return project.groups.contains_key(group);
-    }
-    project.services.iter().any(|service| {
-        let mut instances = 1..=service.instances;
-        matches(name, &service.name)
-            || instances.any(|i| matches(name, &instance_name(&service.name, i, service.instances)))
-    })
 }
 
 /// Replaces every `@group` by its members, as the configuration names them.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use proc_store::dirs::ProjectDirs;
+use proc_supervisor::offline::{self, OfflineError};
 
 use super::{Context, environment, failure};
 use crate::error::CliError;
@@ -70,7 +71,10 @@ impl Place {
 
     /// Returns whether a supervisor ever left records here.
     pub(crate) fn has_records(&self) -> bool {
-        self.dirs.state.join("project.json").exists()
+        !matches!(
+            offline::status(&self.dirs.state),
+            Err(OfflineError::NoProject(_))
+        )
     }
 
     /// Returns whether the project ever had a state directory.

@@ -24,6 +24,7 @@ mod policy;
 mod reload;
 mod restart;
 mod scale;
+mod schema;
 mod script;
 mod send;
 mod signal;
@@ -86,6 +87,8 @@ pub(crate) enum Verb {
     Daemon(daemon::Args),
     /// Validate the configuration
     Check(check::Args),
+    /// Print the JSON Schema of proc.toml
+    Schema(schema::Args),
     /// Say which kernel features are used here, and what falls back
     Doctor(doctor::Args),
     /// Write a commented starter file
@@ -141,6 +144,7 @@ pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
         Verb::Apply(args) => apply::run(context, args),
         Verb::Daemon(args) => daemon::run(context, args),
         Verb::Check(args) => check::run(context, args),
+        Verb::Schema(args) => schema::run(args),
         Verb::Doctor(args) => doctor::run(context, args),
         Verb::New(args) => new::run(context, args),
         Verb::Policy(args) => policy::run(context, args),

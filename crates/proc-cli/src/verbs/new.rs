@@ -8,8 +8,6 @@ use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::render;
 
-const STARTER: &str = include_str!("new/proc.toml");
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to write it; `-` is stdout
@@ -22,7 +20,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     if args.out.as_os_str() == "-" {
-        std::io::stdout().write_all(STARTER.as_bytes())?;
+        std::io::stdout().write_all(proc_spec::starter().as_bytes())?;
         return Ok(exit::OK);
     }
     write(&args)?;
@@ -50,6 +48,6 @@ fn write(args: &Args) -> Result<(), CliError> {
             }
             _ => CliError::new(exit::FAILED, format!("cannot write `{name}`: {error}")),
         })?;
-    file.write_all(STARTER.as_bytes())
+    file.write_all(proc_spec::starter().as_bytes())
         .map_err(|error| CliError::new(exit::FAILED, format!("cannot write `{name}`: {error}")))
 }

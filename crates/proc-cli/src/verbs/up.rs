@@ -43,7 +43,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 fn load(context: &Context, args: &Args) -> Result<Project, CliError> {
     let project = context.load_scaled(&args.scale)?;
     let mut names = args.names.iter().chain(&args.exit_with);
-    match names.find(|name| !select::is_known(&project, name)) {
+    let means_nothing = |name: &&String| proc_spec::select(&project, &[*name]).is_err();
+    match names.find(means_nothing) {
         Some(name) => Err(select::unknown(name).hint("proc check")),
         None => Ok(project),
     }
