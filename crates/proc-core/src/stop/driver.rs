@@ -433,6 +433,8 @@ impl StopDriver {
             Some(step) => &mut step.sent,
             None => return 0,
         });
+        let leader = self.target.leader.as_ref();
+        let leader_lived = leader.is_some_and(|leader| !leader.has_exited());
         let mut fresh = Vec::new();
         let kill = |member: &Member,
                     alive: &mut HashSet<(u32, u64)>,
@@ -477,6 +479,10 @@ impl StopDriver {
             (Scope::Single, _) => {}
             _ => {
                 let members = self.walked();
+                // First of all: a shell that sees its child killed would end by itself and report that.
+                if let Some(leader) = &self.target.leader {
+                    let _counted_below = leader.signal(Signal::KILL);
+                }
                 members
                     .iter()
                     .for_each(|member| kill(member, &mut alive, &mut fresh));
@@ -486,11 +492,10 @@ impl StopDriver {
         if self.target.cgroup.is_none()
             && let Some(leader) = &self.target.leader
         {
-            let alive_leader = !leader.has_exited();
             let key = (leader.pid(), leader.identity().start_ticks);
-            if alive_leader && alive.insert(key) && !before.contains(&key) {
+            if leader_lived && alive.insert(key) && !before.contains(&key) {
                 fresh.push((key, leader.signal(Signal::KILL).is_ok()));
-            } else if alive_leader {
+            } else if leader_lived {
                 let _gone = leader.signal(Signal::KILL);
             }
         }
