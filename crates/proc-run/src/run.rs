@@ -133,10 +133,12 @@ impl Finished {
     /// timeout, and 137 when that took `KILL`.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
-        match (self.cause, self.end.signal()) {
-            (Cause::TimedOut, Some(Signal::KILL)) => 137,
-            (Cause::TimedOut, _) => 124,
-            _ => self.shell_code(),
+        // A shell whose child was killed may be the one that reports it.
+        let killed = self.shell_code() == 128 + Signal::KILL.raw();
+        match self.cause {
+            Cause::TimedOut if killed => 137,
+            Cause::TimedOut => 124,
+            Cause::Itself | Cause::Cancelled => self.shell_code(),
         }
     }
 }
@@ -235,9 +237,10 @@ impl Run {
             deadline: self.timeout.and_then(|timeout| begin.checked_add(timeout)),
             stop: self.stop.clone(),
             allow_detached: self.allow_detached,
+            outlives_us: false,
         };
         let (ask, asked) = oneshot::channel::<()>();
-        let on_output = self.on_output.clone();
+        let (on_output, stop) = (self.on_output.clone(), self.stop.clone());
         // A task of its own: it ends the tree and reaps even if nobody waits any more.
         let task = tokio::spawn(async move {
             let mut kept = [Captured::new(limit), Captured::new(limit)];
@@ -249,7 +252,10 @@ impl Run {
                 }
             };
             // An answer and a hang-up mean the same: the command is not wanted any more.
-            let not_wanted = async { drop(asked.await) };
+            let not_wanted = async {
+                let _hung_up = asked.await;
+                stop
+            };
             let ended = supervise(child, sources, limits, not_wanted, &mut sink).await;
             (ended, kept)
         });

@@ -45,6 +45,8 @@ pub(crate) struct Limits {
     pub(crate) stop: StopSequence,
     /// Children in the background may outlive it.
     pub(crate) allow_detached: bool,
+    /// It goes on when nobody watches it any more.
+    pub(crate) outlives_us: bool,
 }
 
 /// How it ended.
@@ -145,11 +147,11 @@ async fn at(deadline: Option<Instant>) {
 }
 
 /// Ends the group of a child that was not seen to end: only when the runtime is torn down.
-struct Guard(Child);
+struct Guard(Child, bool);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
+        if self.1 && matches!(self.0.try_wait(), Ok(None)) {
             let _best_effort = self.0.handle().signal_group(Signal::KILL);
             let _best_effort = self.0.handle().signal(Signal::KILL);
         }
@@ -163,10 +165,10 @@ pub(crate) async fn supervise(
     child: Child,
     [mut out, mut err]: [Source; 2],
     limits: Limits,
-    cancelled: impl Future<Output = ()>,
+    cancelled: impl Future<Output = StopSequence>,
     sink: &mut impl FnMut(Stream, &[u8]),
 ) -> io::Result<Supervised> {
-    let child = Guard(child);
+    let child = Guard(child, !limits.outlives_us);
     let (mut cause, mut stopping) = (Cause::Itself, None);
     let mut report = None;
     tokio::pin!(cancelled);
@@ -178,12 +180,17 @@ pub(crate) async fn supervise(
             biased;
             result = &mut exited, if waits => { result?; break }
             done = stopped(&mut stopping) => { report = Some(done?); break }
-            () = at(limits.deadline), if waits => cause = Cause::TimedOut,
-            () = &mut cancelled, if waits => cause = Cause::Cancelled,
-            count = out.next() => { out.emit(count, sink); continue }
-            count = err.next() => { err.emit(count, sink); continue }
+            () = at(limits.deadline), if waits => {
+                cause = Cause::TimedOut;
+                stopping = Some(begin_stop(child.0.handle(), &limits.stop)?);
+            }
+            sequence = &mut cancelled, if waits => {
+                cause = Cause::Cancelled;
+                stopping = Some(begin_stop(child.0.handle(), &sequence)?);
+            }
+            count = out.next() => out.emit(count, sink),
+            count = err.next() => err.emit(count, sink),
         }
-        stopping = Some(begin_stop(child.0.handle(), &limits.stop)?);
     }
     // Reaped only now: until here every signal reached this process or nobody.
     let end = child.0.try_wait()?;
