@@ -37,6 +37,7 @@ fn options(home: &Path) -> NativeOptions {
         state_dir: home.to_owned(),
         runtime_dir: home.join("run"),
         log_dir: home.join("log"),
+        console: None,
         shim: ShimProgram {
             program: shim,
             args: vec![HIDDEN_VERB.into()],
