@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proc_store::{Journal, StateDir, WriteError};
+use proc_store::{Journal, LifeLock, StateDir, WriteError};
 use tokio::sync::mpsc;
 
 use crate::record::{InstanceRecord, ProjectRecord};
@@ -63,12 +64,15 @@ impl Recorder {
     pub(crate) fn start(
         state: StateDir,
         journal: Journal,
+        lock: Arc<LifeLock>,
         reports: mpsc::UnboundedSender<Report>,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<(Self, End)> {
         let (sender, jobs) = channel();
+        let (ended, end) = channel();
         let writer = Writer {
             state,
             journal,
+            _lock: lock,
             reports,
             queue: VecDeque::new(),
             handed: None,
@@ -77,8 +81,11 @@ impl Recorder {
         };
         std::thread::Builder::new()
             .name("proc-recorder".to_owned())
-            .spawn(move || writer.run(&jobs))?;
-        Ok(Self(sender))
+            .spawn(move || {
+                writer.run(&jobs);
+                drop(ended);
+            })?;
+        Ok((Self(sender), End(Mutex::new(end))))
     }
 
     /// Queues one job.
@@ -98,9 +105,28 @@ impl Recorder {
     }
 }
 
+/// Tells when the thread has ended, and with it the hold on the state directory.
+#[derive(Debug)]
+pub(crate) struct End(Mutex<Receiver<()>>);
+
+impl End {
+    /// Waits for it, for `patience` at most; every recorder must have been dropped.
+    pub(crate) async fn wait(self, patience: Duration) {
+        let waited = tokio::task::spawn_blocking(move || {
+            // Nothing is ever sent: the other end goes with the thread.
+            let end = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let _gone = end.recv_timeout(patience);
+        });
+        // Only a runtime that shuts down cancels it.
+        let _shut_down = waited.await;
+    }
+}
+
 struct Writer {
     state: StateDir,
     journal: Journal,
+    /// Held until the last record is written, even where the supervisor is dropped before.
+    _lock: Arc<LifeLock>,
     reports: mpsc::UnboundedSender<Report>,
     queue: VecDeque<Job>,
     /// The event that the journal has, though perhaps not yet on the disk.

@@ -53,8 +53,9 @@ impl Supervisor {
             .await
             .map_err(|_| records(&options.state_dir, interrupted()))??;
         let (reports, report_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::start(opened.state.clone(), opened.journal, reports)
-            .map_err(|source| records(&options.state_dir, source))?;
+        let (recorder, writer) =
+            Recorder::start(opened.state.clone(), opened.journal, opened.lock, reports)
+                .map_err(|source| records(&options.state_dir, source))?;
         let (inbox, inbox_queue) = Driver::channel();
         let (requests, request_queue) = mpsc::channel(REQUESTS);
         let (finished, outcome) = watch::channel(None);
@@ -82,6 +83,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             inbox,
             recorder,
+            writer,
             history: History::new(opened.next, opened.events),
             tickets: Vec::new(),
             trouble: BTreeMap::new(),
@@ -90,7 +92,6 @@ impl Supervisor {
             finished,
             left: opened.left,
             who: options.who.clone(),
-            _lock: opened.lock,
         };
         if let Begin::ByHand(names) = &options.begin {
             for name in names {

@@ -154,7 +154,7 @@ impl Driver {
         if !options.rolling {
             self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
             if options.no_wait {
-                return drop(reply.send(Ok(Report::default())));
+                return self.answer(Answer::Report(reply), Report::default());
             }
         }
         let pairs = keys.iter().zip(goals);
@@ -314,7 +314,7 @@ impl Driver {
 
     fn answer_after(&mut self, keys: &[String], goal: Goal, at_once: bool, reply: Reply<Report>) {
         if at_once {
-            drop(reply.send(Ok(Report::default())));
+            self.answer(Answer::Report(reply), Report::default());
         } else {
             self.await_goal(keys, goal, Answer::Report(reply));
         }

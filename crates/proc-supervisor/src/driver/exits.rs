@@ -69,6 +69,7 @@ impl Driver {
         }
         instance.last_run = instance.last_run.max(run);
         instance.exit_run = run;
+        instance.log_from = exit.log;
         let exit = convert(exit);
         // Should the machine be in no state to take it, it has been told of that run already.
         instance.last_exit = Some(last_exit(&exit));

@@ -171,6 +171,9 @@ impl Driver {
             outcomes: self.last_outcomes(),
             survivors: survivors.clone(),
         };
+        // Whoever hears of the end may start the next supervisor at once.
+        drop(self.recorder);
+        self.writer.wait(LAST_WORDS).await;
         for reply in ending.replies {
             let _gone = reply.send(Ok(report.clone()));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proc_backends::Started;
+use proc_backends::{LogOffsets, Started};
 use proc_core::StopSequence;
 use proc_probe::{ProbeTask, Role};
 use tokio::task::JoinHandle;
@@ -25,6 +25,8 @@ pub(crate) struct Instance {
     pub(crate) last_exit: Option<LastExit>,
     /// The highest run number seen.
     pub(crate) last_run: u64,
+    /// Where the output of the run before the present one ended.
+    pub(crate) log_from: LogOffsets,
     /// Whether it ended under this supervisor, for the rules about the project's end.
     pub(crate) ended_here: bool,
     /// The last run that ended.
@@ -72,6 +74,7 @@ impl Instance {
             started: None,
             last_exit: None,
             last_run: 0,
+            log_from: LogOffsets::default(),
             ended_here: false,
             exit_run: 0,
             counted: 0,

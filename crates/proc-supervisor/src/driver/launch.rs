@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use proc_backends::{Errno, InstanceSpec, StartError, StdinMode};
-use proc_output::LogOptions;
-use proc_output::read::{LogReader, Query};
+use proc_backends::{Errno, InstanceSpec, LogOffsets, StartError, StdinMode};
+use proc_output::read::{Follow, LogReader, Query};
+use proc_output::{LogOptions, Stream};
 use proc_probe::Role;
 use proc_spec::{OnFull, ServiceSpec, Stdin};
 use tokio::task::JoinHandle;
@@ -15,6 +16,10 @@ use super::instance::role_name;
 use super::{Driver, Msg};
 use crate::machine::{HookSet, Rules};
 use crate::stamp::Stamp;
+
+/// How much earlier than its start a run's output may seem to have arrived, in milliseconds: the
+/// start is stamped when it is known to have succeeded, and by then the program may have written.
+const MARGIN: i64 = 1000;
 
 impl Driver {
     /// Returns everything a backend has to know to start an instance.
@@ -117,13 +122,28 @@ impl Driver {
         let instance = self.instances.get(key)?;
         let spec = self.spec_of(key)?;
         let dir = log_options(&spec, &self.fixed.log_dir).dir?;
-        let since = Stamp::from(instance.started.as_ref()?.started_at).unix_ms();
+        let started = instance.started.as_ref()?;
+        let run = LogOfRun {
+            dir,
+            instance: key.to_owned(),
+            from: instance.log_from,
+            since: Stamp::from(started.started_at).unix_ms() - MARGIN,
+        };
         let (inbox, epoch, key) = (self.inbox.clone(), instance.epoch, key.to_owned());
         Some(tokio::spawn(async move {
-            let Some(mut follow) = begin_following(&dir, &key, since).await else {
+            let from = run.from;
+            let Some(mut follow) = run.follow().await else {
                 return;
             };
             while let Ok(entry) = follow.next_entry().await {
+                let begin = if entry.stream == Stream::Stderr {
+                    from.stderr
+                } else {
+                    from.stdout
+                };
+                if entry.offset < begin {
+                    continue;
+                }
                 let line = entry.text().to_vec();
                 if inbox
                     .send(Msg::Line {
@@ -161,25 +181,39 @@ impl Driver {
     }
 }
 
-/// Opens the log for following; the file may not be there yet when the probe begins.
-async fn begin_following(dir: &Path, key: &str, since: i64) -> Option<proc_output::read::Follow> {
-    let (dir, key) = (dir.to_owned(), key.to_owned());
-    let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&dir)?;
+/// The log of one run: lines of earlier runs say nothing about this one.
+struct LogOfRun {
+    dir: PathBuf,
+    instance: String,
+    /// Where the run before ended.
+    from: LogOffsets,
+    /// Older output need not be looked at, in milliseconds since 1970.
+    since: i64,
+}
+
+impl LogOfRun {
+    /// Opens it for following.
+    async fn follow(self) -> Option<Follow> {
+        let name = self.instance.clone();
+        match tokio::task::spawn_blocking(move || self.open()).await {
+            Ok(Ok(follow)) => Some(follow),
+            Ok(Err(error)) => {
+                tracing::warn!(instance = name, %error, "cannot follow a log for a probe");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn open(&self) -> io::Result<Follow> {
+        // The shim may not have made it yet.
+        std::fs::create_dir_all(&self.dir)?;
         let mut reader = LogReader::new();
-        reader.add(&dir, &key)?;
+        reader.add(&self.dir, &self.instance)?;
         reader.follow(&Query {
-            since: Some(since),
+            since: Some(self.since),
             ..Query::default()
         })
-    });
-    match opened.await {
-        Ok(Ok(follow)) => Some(follow),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "cannot follow a log for a probe");
-            None
-        }
-        Err(_) => None,
     }
 }
 

@@ -34,7 +34,6 @@ use proc_core::StopReport;
 use proc_hooks::Phase as HookPhase;
 use proc_probe::ProbeEvent;
 use proc_spec::{Project, ServiceSpec};
-use proc_store::LifeLock;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::adopt::{Left, is_alive};
@@ -50,7 +49,7 @@ use crate::history::History;
 use crate::machine::{Action, Event};
 use crate::options::Begin;
 use crate::plan::Image;
-use crate::recorder::{Recorder, Report};
+use crate::recorder::{End, Recorder, Report};
 use crate::request::Finished;
 use crate::stamp::Stamp;
 use crate::state::Desired;
@@ -146,6 +145,8 @@ pub(crate) struct Driver {
     pub(crate) instances: BTreeMap<String, Instance>,
     pub(crate) inbox: mpsc::Sender<Msg>,
     pub(crate) recorder: Recorder,
+    /// The thread behind it.
+    pub(crate) writer: End,
     pub(crate) history: History,
     pub(crate) tickets: Vec<Ticket>,
     /// What does not work, by what it is.
@@ -158,8 +159,6 @@ pub(crate) struct Driver {
     /// Who started this supervisor.
     pub(crate) who: Who,
     pub(crate) finished: watch::Sender<Option<Finished>>,
-    /// Held until the very end.
-    pub(crate) _lock: Arc<LifeLock>,
 }
 
 /// The channels into the loop.

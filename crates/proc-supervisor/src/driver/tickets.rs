@@ -1,5 +1,7 @@
 //! Requests that are answered later: when what they asked for has come about, or cannot any more.
 
+use std::time::Duration;
+
 use super::{Driver, Instance};
 use crate::graph::Gate;
 use crate::handle::Reply;
@@ -7,6 +9,9 @@ use crate::machine::Phase;
 use crate::request::{Outcome, Report, StopOptions, WaitFor};
 use crate::state::State;
 use crate::view::{PlanEntry, Who};
+
+/// How long an answer waits for the disk.
+const DURABLE: Duration = Duration::from_secs(2);
 
 /// One request that waits.
 #[derive(Debug)]
@@ -100,11 +105,21 @@ impl Driver {
                 self.roll_on(&mut ticket.targets, &who);
             }
             if ticket.targets.iter().all(|target| target.outcome.is_some()) {
-                ticket.answer.send(self.report(&ticket.targets));
+                self.answer(ticket.answer, self.report(&ticket.targets));
             } else {
                 self.tickets.push(ticket);
             }
         }
+    }
+
+    /// Answers once what was asked for is on the disk too, so that no crash takes it back. A disk
+    /// that refuses delays nobody for long; it is told as trouble.
+    pub(super) fn answer(&self, answer: Answer, report: Report) {
+        let recorder = self.recorder.clone();
+        tokio::spawn(async move {
+            let _told_as_trouble = recorder.flush(DURABLE).await;
+            answer.send(report);
+        });
     }
 
     /// Restarts the next of a row, once the one before is ready again. One that does not become
