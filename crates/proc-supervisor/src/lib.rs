@@ -20,8 +20,10 @@
 //! use proc_supervisor::{Options, Supervisor, WaitFor, Who};
 //! # fn native() -> Arc<dyn proc_backends::Backend> { unimplemented!() }
 //!
-//! let web = ServiceSpec::new("web", Command::parse("sleep 1000")?, "/".as_ref());
-//! let options = Options::new(Project::single(web), "/tmp/state".into(), vec![native()]);
+//! let web = ServiceSpec::plain("web", Some(Command::parse("sleep 1000")?), "/".as_ref());
+//! let mut shop = Project::plain("shop", "/".as_ref());
+//! shop.services.push(web);
+//! let options = Options::new(shop, "/tmp/state".into(), vec![native()]);
 //! let project = Supervisor::start(options).await?;
 //!
 //! project.wait(vec![], WaitFor::Ready, None).await?;

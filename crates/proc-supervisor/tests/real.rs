@@ -13,7 +13,7 @@ use proc_hooks::Hook;
 use proc_policy::Jitter;
 use proc_probe::{Probe, ProbeKind, Role};
 use proc_shim::{HIDDEN_VERB, ShimProgram};
-use proc_spec::{Command, Need, OnExit, Project, ServiceSpec, Stdin};
+use proc_spec::{Command, Need, Project, ServiceSpec, Stdin};
 use proc_supervisor::{
     Begin, Handle, InstanceStatus, Options, Report, StartOptions, State, StopOptions, Supervisor,
     WaitFor, Who, offline,
@@ -42,9 +42,8 @@ fn options(home: &Path, begin: Begin, services: Vec<ServiceSpec>) -> Options {
         },
     };
     let backend: Arc<dyn Backend> = Arc::new(NativeBackend::new(native).unwrap());
-    let mut project = Project::single(sh("shop", ":"));
+    let mut project = Project::plain("shop", Path::new("/"));
     project.services = services;
-    project.on_exit = OnExit::Keep;
     Options {
         begin,
         env: BTreeMap::from([
@@ -64,7 +63,11 @@ async fn up(home: &Path, services: Vec<ServiceSpec>) -> Handle {
 
 /// A service that runs a shell script, with quick defaults.
 fn sh(name: &str, script: &str) -> ServiceSpec {
-    let mut spec = ServiceSpec::new(name, Command::Shell(script.to_owned()), Path::new("/tmp"));
+    let mut spec = ServiceSpec::plain(
+        name,
+        Some(Command::Shell(script.to_owned())),
+        Path::new("/tmp"),
+    );
     spec.restart.jitter = Jitter::None;
     spec.restart.initial_delay = Duration::from_millis(20);
     spec.start_seconds = Duration::from_millis(50);

@@ -16,7 +16,7 @@ use proc_backends::{
 };
 use proc_core::{Identity, Mechanism, ProcessEnd, Signal, StopReport, StopSequence, Survivor};
 use proc_policy::Jitter;
-use proc_spec::{Command, OnExit, Project, ServiceSpec};
+use proc_spec::{Command, Project, ServiceSpec};
 use proc_supervisor::{Begin, Handle, Options, Supervisor, Who};
 use tokio::time::Instant;
 
@@ -397,16 +397,15 @@ impl Backend for Fake {
 /// A service with the restart policy's documented defaults, but without jitter.
 pub(crate) fn service(name: &str) -> ServiceSpec {
     let command = Command::Argv(vec!["x".to_owned()]);
-    let mut spec = ServiceSpec::new(name, command, Path::new("/"));
+    let mut spec = ServiceSpec::plain(name, Some(command), Path::new("/"));
     spec.restart.jitter = Jitter::None;
     spec
 }
 
 /// A project of these services.
 pub(crate) fn project(services: Vec<ServiceSpec>) -> Project {
-    let mut project = Project::single(service("shop"));
+    let mut project = Project::plain("shop", Path::new("/"));
     project.services = services;
-    project.on_exit = OnExit::Keep;
     project
 }
 
