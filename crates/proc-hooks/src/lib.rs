@@ -51,3 +51,7 @@ pub use runner::{HookContext, MAX_BACKGROUND, Runner};
 pub use validate::{
     HookError, HookProblem, MAX_COMMAND_CHARS, MAX_PER_PHASE, MAX_RETRIES, MAX_TIMEOUT, MAX_TOTAL,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

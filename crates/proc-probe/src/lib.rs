@@ -71,3 +71,7 @@ pub use probe::{HttpProbe, Probe, ProbeKind, Role};
 pub use state::{Change, ProbeState};
 pub use task::{ProbeEvent, ProbeTask};
 pub use wait::wait_for;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

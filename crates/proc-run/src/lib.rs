@@ -75,3 +75,7 @@ pub use supervise::{Cause, Stream};
 
 pub use proc_core::{ProcessEnd, Signal, SpawnError, StopReport, StopSequence};
 pub use proc_policy::RestartPolicy;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
