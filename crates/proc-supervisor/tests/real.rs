@@ -32,14 +32,10 @@ fn options(home: &Path, begin: Begin, services: Vec<ServiceSpec>) -> Options {
         .unwrap()
         .join("examples")
         .join("supervised");
-    let native = NativeOptions {
-        state_dir: home.to_owned(),
-        runtime_dir: home.join("run"),
-        log_dir: home.join("log"),
-        shim: ShimProgram {
-            program: shim,
-            args: vec![HIDDEN_VERB.into()],
-        },
+    let mut native = NativeOptions::new(home, &home.join("run")).unwrap();
+    native.shim = ShimProgram {
+        program: shim,
+        args: vec![HIDDEN_VERB.into()],
     };
     let backend: Arc<dyn Backend> = Arc::new(NativeBackend::new(native).unwrap());
     let mut project = Project::plain("shop", Path::new("/"));
