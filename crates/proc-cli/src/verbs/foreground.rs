@@ -10,19 +10,22 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Waits for a signal that asks this program to end, and remembers which one it was.
 pub(crate) struct Interrupt {
     got: AtomicI32,
+    patient: bool,
     signals: tokio::sync::Mutex<[tokio::signal::unix::Signal; 4]>,
 }
 
 const ASKING: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
 impl Interrupt {
-    /// Catches them from now on; must be called within the runtime.
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Catches them from now on; must be called within the runtime. A patient one lets the first
+    /// `INT` pass: the terminal has sent it to the command too, which may have something to tidy.
+    pub(crate) fn new(patient: bool) -> io::Result<Self> {
         let catch = |which: Signal| signal(SignalKind::from_raw(which.raw()));
         let [int, term, hup, quit] = ASKING;
         let signals = [catch(int)?, catch(term)?, catch(hup)?, catch(quit)?];
         Ok(Interrupt {
             got: AtomicI32::new(0),
+            patient,
             signals: signals.into(),
         })
     }
@@ -31,11 +34,14 @@ impl Interrupt {
     pub(crate) async fn came(&self) {
         let mut signals = self.signals.lock().await;
         let [int, term, hup, quit] = &mut *signals;
-        let which = tokio::select! {
-            _ = int.recv() => Signal::INT,
-            _ = term.recv() => Signal::TERM,
-            _ = hup.recv() => Signal::HUP,
-            _ = quit.recv() => Signal::QUIT,
+        let mut patient = self.patient;
+        let which = loop {
+            tokio::select! {
+                _ = int.recv() => if !std::mem::take(&mut patient) { break Signal::INT },
+                _ = term.recv() => break Signal::TERM,
+                _ = hup.recv() => break Signal::HUP,
+                _ = quit.recv() => break Signal::QUIT,
+            }
         };
         self.got.store(which.raw(), Ordering::Relaxed);
     }

@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     foreground::adopt_orphans()?;
     let mut progress = progress::Progress::new(&pipeline, &context.globals);
     let (outcome, signal) = context.block_on(async {
-        let interrupt = Interrupt::new()?;
+        let interrupt = Interrupt::new(false)?;
         let outcome = pipeline
             .run(&options, interrupt.came(), |event| progress.show(event))
             .await;

@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         foreground::adopt_orphans()?;
     }
     let (finished, signal) = context.block_on(async {
-        let interrupt = Interrupt::new()?;
+        let interrupt = Interrupt::new(std::io::stdin().is_terminal())?;
         let finished = run.run_until(interrupt.came()).await;
         Ok::<_, std::io::Error>((finished, interrupt.signal()))
     })?;
