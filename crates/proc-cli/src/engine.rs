@@ -10,6 +10,7 @@ use proc_supervisor::{Begin, Handle, Options, StartError, Supervisor, Who};
 use crate::context::{Place, environment};
 use crate::error::CliError;
 use crate::exit;
+use crate::registry::Entry;
 
 /// How to start.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct Start {
 pub(crate) struct Engine {
     pub(crate) handle: Handle,
     server: Server,
+    entry: Entry,
 }
 
 impl Engine {
@@ -55,11 +57,17 @@ impl Engine {
             let dir = place.dirs.runtime.display();
             CliError::new(exit::FAILED, format!("cannot listen in `{dir}`: {error}"))
         })?;
-        Ok(Engine { handle, server })
+        let entry = Entry::register(place);
+        Ok(Engine {
+            handle,
+            server,
+            entry,
+        })
     }
 
     /// Lets everybody read their last answer, then closes the socket.
     pub(crate) async fn finish(self) {
+        self.entry.remove();
         self.server.close().await;
     }
 }

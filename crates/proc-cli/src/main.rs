@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod exit;
 mod keeper;
+mod registry;
 mod render;
 mod select;
 mod sources;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     }
     let outcome = args::parse().and_then(|(globals, verb)| {
         render::set_color(globals.color);
+        render::set_tracing(globals.verbose);
         verbs::dispatch(globals, verb)
     });
     match outcome {

@@ -22,6 +22,24 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
+/// Shows what the libraries trace, on stderr: warnings, and more with each `-v`. `PROC_LOG`
+/// chooses instead where it is set (`proc_supervisor=trace`).
+pub(crate) fn set_tracing(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PROC_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
 /// Writes `error: …` to stderr.
 pub(crate) fn error_line(message: &str) {
     labelled("error:", AnsiColor::Red, message);

@@ -5,12 +5,13 @@ mod upgrade;
 use std::io::Write;
 
 use clap::Subcommand;
-use proc_store::{Daemon, Registry};
+use proc_store::Daemon;
 use serde_json::{Value, json};
 
-use crate::context::{Context, environment};
+use crate::context::Context;
 use crate::error::{CliError, Outcome};
 use crate::exit;
+use crate::registry::registry;
 use crate::render::{self, Table};
 
 #[derive(Debug, clap::Args)]
@@ -43,12 +44,6 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         What::Prune => prune(context),
         What::Upgrade(args) => upgrade::run(context, &args),
     }
-}
-
-/// The registry of this user's daemons.
-pub(crate) fn registry() -> Registry {
-    let uid = rustix::process::geteuid().as_raw();
-    Registry::at(proc_store::dirs::registry_dir(uid, &environment()))
 }
 
 fn failed(error: &dyn std::fmt::Display) -> CliError {

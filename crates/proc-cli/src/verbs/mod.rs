@@ -10,9 +10,11 @@ mod doctor;
 mod down;
 mod events;
 mod exec;
+mod export;
 mod find;
 mod foreground;
 mod identity;
+mod import;
 mod is;
 mod kill;
 mod logs;
@@ -93,6 +95,10 @@ pub(crate) enum Verb {
     Doctor(doctor::Args),
     /// Write a commented starter file
     New(new::Args),
+    /// Turn another tool's configuration into proc.toml
+    Import(import::Args),
+    /// Write the project for another supervisor
+    Export(export::Args),
     /// Restart policies: play one in virtual time
     Policy(policy::Args),
     /// Run a bash script, and end what it leaves behind
@@ -147,6 +153,8 @@ pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
         Verb::Schema(args) => schema::run(args),
         Verb::Doctor(args) => doctor::run(context, args),
         Verb::New(args) => new::run(context, args),
+        Verb::Import(args) => import::run(context, args),
+        Verb::Export(args) => export::run(context, args),
         Verb::Policy(args) => policy::run(context, args),
         Verb::Script(args) => script::run(context, args),
         Verb::Pipeline(args) => pipeline::run(context, args),

@@ -45,7 +45,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 /// Returns what the keeper runs: this program as the supervisor of the same configuration.
 fn command_line(context: &Context, args: &Args, place: &Place) -> Result<Vec<OsString>, CliError> {
-    let mut argv: Vec<OsString> = vec![std::env::current_exe()?.into(), "__supervise".into()];
+    let mut argv: Vec<OsString> = vec![
+        std::env::current_exe()?.into(),
+        "__supervise".into(),
+        "-v".into(),
+    ];
     let mut option = |flag: &str, value: &Path| argv.extend([flag.into(), value.into()]);
     for file in context.loader()?.files {
         option("--file", &file);

@@ -1,0 +1,201 @@
+//! `proc up -d` and the verbs that talk to the supervisor it leaves behind.
+
+mod common;
+
+use common::{TestProject, wait};
+
+const WEB: &str = "[service.web]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\n\
+                   ready = { log = \"hello\" }\n";
+
+#[test]
+fn a_project_lives_from_up_to_down() {
+    let project = TestProject::new(WEB);
+    let said = project.ok(&["up", "-d"]);
+    assert!(said.contains("web"), "{said}");
+    let web = project.instance("web");
+    assert_eq!(
+        (web["state"].as_str(), web["ready"].as_bool()),
+        (Some("running"), Some(true))
+    );
+    assert_eq!(web["identity"]["pid"], web["pid"]);
+    assert!(project.ok(&["logs", "web"]).contains("hello"));
+    assert!(project.ok(&["status"]).contains("running"));
+    project.ok(&["stop", "web"]);
+    assert_eq!(project.instance("web")["state"], "stopped");
+    project.ok(&["start", "web"]);
+    let first = project.pid("web");
+    project.ok(&["restart", "web"]);
+    assert_ne!(project.pid("web"), first, "a restart makes a new process");
+    project.ok(&["down"]);
+    assert_eq!(project.status()["supervisor"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_second_up_is_refused_with_the_pid() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let pid = project.status()["supervisor"]["pid"].to_string();
+    for args in [&["up"][..], &["up", "-d"]] {
+        let second = project.proc(args);
+        assert_eq!(second.code, 1, "{second:?}");
+        assert!(second.stderr.contains(&pid), "{pid} is not in {second:?}");
+        assert!(second.stderr.contains("hint: proc apply"), "{second:?}");
+    }
+}
+
+#[test]
+fn of_many_that_start_at_once_one_wins() {
+    let project = TestProject::new(WEB);
+    let racers: Vec<_> = (0..8).map(|_| project.spawn(&["up", "-d"])).collect();
+    let done: Vec<_> = racers.into_iter().map(wait).collect();
+    assert_eq!(
+        done.iter().filter(|done| done.code == 0).count(),
+        1,
+        "{done:?}"
+    );
+    let pid = project.status()["supervisor"]["pid"].to_string();
+    for loser in done.iter().filter(|done| done.code != 0) {
+        assert_eq!(loser.code, 1, "{loser:?}");
+        assert!(loser.stderr.contains(&pid), "{pid} is not in {loser:?}");
+    }
+}
+
+#[test]
+fn a_program_that_always_fails_is_named_with_its_last_lines() {
+    let project = TestProject::new(
+        "[service.bad]\ncommand = \"sh -c 'echo the reason; exit 3'\"\n\
+         restart = { startup_max = 1, initial_delay = \"10ms\" }\n",
+    );
+    let done = project.proc(&["up", "-d"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(
+        done.stderr.contains("bad") && done.stderr.contains("the reason"),
+        "{done:?}"
+    );
+    assert_eq!(project.instance("bad")["state"], "failed");
+    assert_eq!(project.instance("bad")["last_exit"]["code"], 3);
+}
+
+#[test]
+fn what_is_not_ready_in_time_is_code_124() {
+    let project = TestProject::new(
+        "[service.slow]\ncommand = \"sleep 1000\"\nready = { file = \"never\" }\n",
+    );
+    let done = project.proc(&["up", "-d", "--wait-timeout", "300ms"]);
+    assert_eq!(done.code, 124, "{done:?}");
+    assert!(done.stderr.contains("slow"), "{done:?}");
+    assert_eq!(project.instance("slow")["ready"], false);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_comes_back_with_the_same_services() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let service = project.pid("web");
+    let supervisor = project.status()["supervisor"]["pid"]
+        .as_u64()
+        .expect("a pid");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(supervisor).expect("fits"));
+    rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL)
+        .expect("ours");
+    // Verbs wait for it.
+    assert_eq!(project.pid("web"), service, "the service was not touched");
+    assert_ne!(
+        project.status()["supervisor"]["pid"].as_u64(),
+        Some(supervisor)
+    );
+    let second = project.proc(&["up", "-d"]);
+    assert_eq!(second.code, 1, "it is still the same project: {second:?}");
+}
+
+#[test]
+fn apply_does_what_plan_says() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["plan", "--json"]).trim(), "[]");
+    project.write("proc.toml", &format!("{WEB}env = {{ A = \"1\" }}\n"));
+    let plan = project.ok(&["plan", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    assert_eq!(plan[0]["service"], "web");
+    assert_eq!(plan[0]["action"], "restart");
+    let before = project.pid("web");
+    project.ok(&["apply"]);
+    assert_ne!(project.pid("web"), before);
+    assert_eq!(project.ok(&["plan", "--json"]).trim(), "[]");
+    project.write("proc.toml", "[service.web]\ncomand = \"true\"\n");
+    assert_eq!(
+        project.proc(&["apply"]).code,
+        2,
+        "a broken configuration changes nothing"
+    );
+    assert_eq!(project.instance("web")["state"], "running");
+}
+
+#[test]
+fn names_that_mean_nothing_are_code_4() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    for args in [
+        &["stop", "nobody"][..],
+        &["restart", "web", "nobody"],
+        &["status", "nobody"],
+        &["logs", "nobody"],
+        &["why", "nobody"],
+        &["is", "nobody", "running"],
+        &["wait", "nobody"],
+        &["signal", "TERM", "nobody"],
+        &["stop", "@nobody"],
+    ] {
+        let done = project.proc(args);
+        assert_eq!(done.code, 4, "{args:?}: {done:?}");
+        assert!(done.stderr.contains("nobody"), "{done:?}");
+    }
+}
+
+#[test]
+fn scale_send_and_signal_reach_their_service() {
+    let project = TestProject::new(
+        "[service.echo]\ncommand = \"sh -c 'trap \\\"echo got usr1\\\" USR1; echo up; \
+         while read line; do echo got $line; done'\"\nstdin = \"pipe\"\nready = { log = \"up\" }\n",
+    );
+    project.ok(&["up", "-d"]);
+    project.ok(&["send", "echo", "a line"]);
+    let mut follow = project.spawn(&["logs", "-f", "--no-prefix", "echo"]);
+    let out = std::io::BufReader::new(follow.stdout.take().expect("captured"));
+    let mut lines = std::io::BufRead::lines(out).map(|line| line.expect("a line"));
+    assert!(lines.any(|line| line == "got a line"));
+    follow.kill().expect("ours");
+    follow.wait().expect("ends");
+    project.ok(&["scale", "echo=2"]);
+    let status = project.status();
+    assert_eq!(
+        status["services"][0]["instances"].as_array().map(Vec::len),
+        Some(2),
+        "{status}"
+    );
+    project.ok(&["scale", "echo=0"]);
+    let status = project.status();
+    assert_eq!(status["services"][0]["name"], "echo", "{status}");
+}
+
+#[test]
+fn events_are_numbered_without_gaps() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    project.ok(&["stop", "web"]);
+    let numbers = |text: String| -> Vec<u64> {
+        let parse = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        text.lines()
+            .map(|line| parse(line)["seq"].as_u64().expect("a number"))
+            .collect()
+    };
+    let all = numbers(project.ok(&["events", "--json"]));
+    assert!(all.len() > 3, "{all:?}");
+    assert!(all.windows(2).all(|pair| pair[1] == pair[0] + 1), "{all:?}");
+    let since = all[1].to_string();
+    assert_eq!(
+        numbers(project.ok(&["events", "--json", "--since", &since])),
+        all[2..]
+    );
+    assert!(project.ok(&["why", "web"]).contains("stop"));
+}

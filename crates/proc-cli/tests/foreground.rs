@@ -1,0 +1,118 @@
+//! `proc up` in the foreground: output, signals, exit codes.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+use common::{TestProject, signal, wait};
+use rustix::process::Signal;
+
+/// Waits until the project's stdout has a line with this text.
+fn until_line(up: &mut Child, text: &str) -> impl Iterator<Item = String> + use<> {
+    let out = BufReader::new(up.stdout.take().expect("captured"));
+    let mut lines = out.lines().map(|line| line.expect("a line"));
+    let found = lines.any(|line| line.contains(text));
+    assert!(found, "`{text}` never came");
+    lines
+}
+
+#[test]
+fn output_goes_where_the_services_wrote_it() {
+    let project = TestProject::new(
+        "[project]\non_exit = \"stop\"\n[service.both]\n\
+         command = \"sh -c 'echo to stdout; echo to stderr >&2'\"\noneshot = true\n",
+    );
+    let done = wait(project.spawn(&["up", "-q"]));
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(done.stdout, "both | to stdout\n");
+    assert_eq!(done.stderr, "both | to stderr\n");
+}
+
+#[test]
+fn an_interrupt_stops_everything_with_code_0() {
+    let project =
+        TestProject::new("[service.web]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\n");
+    let mut up = project.spawn(&["up"]);
+    let rest = until_line(&mut up, "hello");
+    let service = project.pid("web");
+    signal(&up, Signal::INT);
+    assert_eq!(wait(up).code, 0);
+    drop(rest);
+    assert_eq!(
+        project.proc(&["alive", "--pid", &service.to_string()]).code,
+        3
+    );
+}
+
+#[test]
+fn the_third_interrupt_kills_what_ignores_the_others() {
+    let project = TestProject::new(
+        "[service.deaf]\nstop = { signal = \"TERM\", grace = \"none\" }\n\
+         command = \"sh -c 'trap \\\"\\\" TERM INT; echo hello; while :; do sleep 1000; done'\"\n",
+    );
+    let mut up = project.spawn(&["up"]);
+    let _rest = until_line(&mut up, "hello");
+    for _ in 0..2 {
+        signal(&up, Signal::INT);
+        // The next is a signal of its own only once this one has been taken.
+        project.ok(&["status", "-q"]);
+    }
+    assert!(
+        up.try_wait().expect("ours").is_none(),
+        "a grace of `none` never kills by itself"
+    );
+    signal(&up, Signal::INT);
+    let done = wait(up);
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn the_services_end_with_a_killed_supervisor() {
+    let project =
+        TestProject::new("[service.web]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\n");
+    let mut up = project.spawn(&["up"]);
+    let rest = until_line(&mut up, "hello");
+    let pid = project.pid("web").to_string();
+    up.kill().expect("ours");
+    up.wait().expect("ends");
+    drop(rest);
+    // `down` returns only when nothing of the project is left; it was not what ended the service.
+    project.ok(&["down"]);
+    assert_eq!(project.proc(&["alive", "--pid", &pid]).code, 3);
+}
+
+#[test]
+fn the_service_that_ends_the_project_gives_its_code() {
+    let project = TestProject::new(
+        "[service.web]\ncommand = \"sleep 1000\"\n\
+         [service.test]\ncommand = \"sh -c 'exit 7'\"\nrestart = { mode = \"never\" }\n",
+    );
+    let done = wait(project.spawn(&["up", "--exit-with", "test"]));
+    assert_eq!(done.code, 7, "{done:?}");
+}
+
+#[test]
+fn a_procfile_ends_with_its_first_process() {
+    let project = TestProject::empty();
+    project.write(
+        "Procfile",
+        "web: sleep 1000\nworker: sh -c 'echo $PORT $PS; exit 5'\n",
+    );
+    let done = wait(project.spawn(&["up"]));
+    assert_eq!(done.code, 5, "{done:?}");
+    assert!(done.stdout.contains("5100 worker.1"), "{done:?}");
+}
+
+#[test]
+fn an_unknown_name_starts_nothing() {
+    let project = TestProject::new("[service.web]\ncommand = \"sleep 1000\"\n");
+    for args in [
+        &["up", "nobody"][..],
+        &["up", "-d", "nobody"],
+        &["up", "--exit-with", "nobody"],
+    ] {
+        let done = project.proc(args);
+        assert_eq!(done.code, 4, "{args:?}: {done:?}");
+    }
+}

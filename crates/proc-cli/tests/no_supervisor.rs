@@ -1,0 +1,83 @@
+//! Without a supervisor: the records answer, `down` is done, the rest is code 5.
+
+mod common;
+
+use common::TestProject;
+
+const WEB: &str = "[service.web]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\n\
+                   ready = { log = \"hello\" }\n";
+
+#[test]
+fn verbs_that_need_one_are_code_5() {
+    let project = TestProject::new(WEB);
+    for args in [
+        &["start", "web"][..],
+        &["stop", "web"],
+        &["restart", "web"],
+        &["reload", "web"],
+        &["signal", "TERM", "web"],
+        &["scale", "web=2"],
+        &["send", "web", "x"],
+        &["wait", "web"],
+        &["is", "web", "running"],
+        &["plan"],
+        &["apply"],
+    ] {
+        let done = project.proc(args);
+        assert_eq!(done.code, 5, "{args:?}: {done:?}");
+        assert!(done.stderr.contains("hint: proc up -d"), "{done:?}");
+    }
+}
+
+#[test]
+fn down_of_nothing_is_done() {
+    let project = TestProject::new(WEB);
+    project.ok(&["down"]);
+    project.ok(&["down"]);
+}
+
+#[test]
+fn the_records_answer_after_down() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    project.ok(&["down"]);
+    let status = project.status();
+    assert_eq!(status["supervisor"], serde_json::Value::Null);
+    assert_eq!(status["services"][0]["name"], "web");
+    assert_eq!(status["services"][0]["state"], "stopped", "{status}");
+    assert!(project.ok(&["logs"]).contains("hello"));
+    assert!(project.ok(&["events", "--json"]).lines().count() > 3);
+    assert!(project.ok(&["why", "web"]).contains("stop"));
+}
+
+#[test]
+fn down_ends_what_a_dead_supervisor_left() {
+    let project = TestProject::new(&format!("{WEB}die_with_supervisor = false\n"));
+    let mut up = project.spawn(&["up"]);
+    let out = std::io::BufReader::new(up.stdout.take().expect("captured"));
+    let mut lines = std::io::BufRead::lines(out).map(|line| line.expect("a line"));
+    assert!(lines.any(|line| line.contains("hello")));
+    let service = project.pid("web");
+    up.kill().expect("ours");
+    up.wait().expect("ends");
+    assert_eq!(
+        project.proc(&["alive", "--pid", &service.to_string()]).code,
+        0,
+        "it lives on"
+    );
+    assert_eq!(project.instance("web")["pid"], service);
+    project.ok(&["down"]);
+    assert_eq!(
+        project.proc(&["alive", "--pid", &service.to_string()]).code,
+        3
+    );
+}
+
+#[test]
+fn a_project_that_never_was_is_code_4() {
+    let project = TestProject::empty();
+    for args in [&["status", "-p", "nosuch"][..], &["logs", "-p", "nosuch"]] {
+        let done = project.proc(args);
+        assert_eq!(done.code, 4, "{args:?}: {done:?}");
+    }
+}
