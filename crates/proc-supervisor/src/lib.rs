@@ -40,6 +40,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeCompiles;
+
 mod clock;
 mod driver;
 mod graph;

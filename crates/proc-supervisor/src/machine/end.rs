@@ -88,7 +88,12 @@ impl Machine {
                 reason,
                 ..
             } => {
-                let why = join(lead, &reason);
+                // The policy names the exit itself; what went before it is only told here.
+                let why = if kind == "exit" {
+                    reason
+                } else {
+                    join(lead, &reason)
+                };
                 if self.rules.scheduled {
                     self.settle(Phase::Scheduled, kind, why, exit, actions);
                     actions.push(Action::Schedule);
