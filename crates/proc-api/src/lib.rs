@@ -49,3 +49,8 @@ pub use wire::{
 
 /// The name of the control socket in a project's runtime directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -199,3 +199,16 @@ fn events_are_numbered_without_gaps() {
     );
     assert!(project.ok(&["why", "web"]).contains("stop"));
 }
+
+#[test]
+fn a_broken_configuration_does_not_hide_what_runs() {
+    let project = TestProject::new(&format!("[project]\nname = \"shop\"\n{WEB}"));
+    project.ok(&["up", "-d"]);
+    project.write(
+        "proc.toml",
+        "[project]\nname = \"shop\"\n[service.web]\ncomand = \"true\"\n",
+    );
+    assert_eq!(project.instance("web")["state"], "running");
+    project.ok(&["stop", "web"]);
+    project.ok(&["down"]);
+}

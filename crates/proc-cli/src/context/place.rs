@@ -83,12 +83,31 @@ impl Place {
     }
 }
 
-/// Returns the name in the configuration; a broken one still has a directory.
+/// Returns the name in the configuration. One that is broken at the moment still names its
+/// project, so that what runs can be looked at and stopped.
 fn configured_name(context: &Context) -> Result<String, CliError> {
-    match context.loader()?.load() {
+    let loader = context.loader()?;
+    match loader.load() {
         Ok(project) => Ok(project.name),
-        Err(errors) => Err(failure::of_config(errors)),
+        Err(errors) if errors.not_found => Err(failure::of_config(errors)),
+        Err(errors) => {
+            let found = loader
+                .paths()
+                .ok()
+                .and_then(|files| name_despite_errors(&files));
+            found.ok_or_else(|| failure::of_config(errors))
+        }
     }
+}
+
+/// Returns the last `[project] name` that can be read, else the name of the first file's directory.
+fn name_despite_errors(files: &[PathBuf]) -> Option<String> {
+    let named = files.iter().rev().find_map(|file| {
+        let text = std::fs::read_to_string(file).ok()?;
+        let table: toml::Table = text.parse().ok()?;
+        Some(table.get("project")?.get("name")?.as_str()?.to_owned())
+    });
+    named.or_else(|| Some(name_of(files.first()?.parent()?)))
 }
 
 fn name_of(dir: &Path) -> String {
