@@ -8,6 +8,15 @@ use serde::Serialize;
 
 use super::{escape_line, paint_for, timestamp};
 
+/// What each line begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LineStyle {
+    /// The instance's name.
+    pub(crate) prefix: bool,
+    /// The time it was written.
+    pub(crate) timestamps: bool,
+}
+
 /// Writes log entries as lines with a prefix, as JSON lines, or as the bytes they are.
 #[derive(Debug)]
 pub(crate) struct LogPrinter {
@@ -76,6 +85,15 @@ impl LogPrinter {
             },
             prefix: true,
             timestamps: false,
+        }
+    }
+
+    /// Begins each line as asked.
+    pub(crate) fn styled(self, style: LineStyle) -> LogPrinter {
+        LogPrinter {
+            prefix: style.prefix,
+            timestamps: style.timestamps,
+            ..self
         }
     }
 

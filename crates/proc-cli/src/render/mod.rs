@@ -12,7 +12,7 @@ mod time;
 pub(crate) use color::{ColorChoice, paint_for, set_color, state_style};
 pub(crate) use escape::{escape, escape_line};
 pub(crate) use event::event_line;
-pub(crate) use logline::LogPrinter;
+pub(crate) use logline::{LineStyle, LogPrinter};
 pub(crate) use report::{report, report_failures, survivors};
 pub(crate) use status::{end, status_lines};
 pub(crate) use table::{Table, stdout_is_terminal};
@@ -92,6 +92,14 @@ pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<(), crate:
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Writes a value as one JSON line to stderr.
+pub(crate) fn json_note<T: serde::Serialize + ?Sized>(value: &T) {
+    if let Ok(line) = serde_json::to_string(value) {
+        // Nobody left to tell when stderr is gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// Writes a value as one JSON line to stdout.

@@ -15,6 +15,7 @@ mod find;
 mod foreground;
 mod identity;
 mod import;
+mod init;
 mod is;
 mod kill;
 mod logs;
@@ -25,6 +26,7 @@ mod plan;
 mod policy;
 mod reload;
 mod restart;
+mod run;
 mod scale;
 mod schema;
 mod script;
@@ -105,6 +107,10 @@ pub(crate) enum Verb {
     Script(script::Args),
     /// Run tasks that depend on one another
     Pipeline(pipeline::Args),
+    /// Run one command in the foreground under a policy
+    Run(Box<run::Args>),
+    /// Be PID 1 of a container: reap, forward every signal, keep the exit code
+    Init(init::Args),
     /// End processes and prove it
     Kill(kill::Args),
     /// Show processes under their parents
@@ -158,6 +164,8 @@ pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
         Verb::Policy(args) => policy::run(context, args),
         Verb::Script(args) => script::run(context, args),
         Verb::Pipeline(args) => pipeline::run(context, args),
+        Verb::Run(args) => run::run(context, &args),
+        Verb::Init(args) => init::run(context, args),
         Verb::Kill(args) => kill::run(context, args),
         Verb::Tree(args) => tree::run(context, args),
         Verb::Find(args) => find::run(context, args),

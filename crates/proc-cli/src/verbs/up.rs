@@ -6,6 +6,8 @@ mod foreground;
 pub(crate) mod launch;
 mod signals;
 
+pub(crate) use copy::Copier;
+
 use proc_spec::Project;
 
 use crate::args::{Limit, no_limit_at_zero};

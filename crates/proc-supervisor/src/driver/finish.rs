@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_spec::{ExitProject, OnExit};
 
-use super::Driver;
+use super::{Driver, Inputs};
 use crate::graph::Gate;
 use crate::handle::Reply;
 use crate::machine::Phase;
@@ -148,7 +148,7 @@ impl Driver {
     }
 
     /// The last words: records, answers, and the outcome.
-    pub(super) async fn leave(mut self) {
+    pub(super) async fn leave(mut self, inputs: &mut Inputs) {
         let Some(mut ending) = self.ending.take() else {
             return;
         };
@@ -167,6 +167,10 @@ impl Driver {
         }
         // A disk that refuses must not keep a supervisor from ending; it was told all along.
         let _on_disk = self.recorder.flush(LAST_WORDS).await;
+        // Followers hear of an event when it is written, and the last ones were written just now.
+        while let Ok(report) = inputs.reports.try_recv() {
+            self.reported(report);
+        }
         let report = Report {
             outcomes: self.last_outcomes(),
             survivors: survivors.clone(),
@@ -228,15 +232,13 @@ impl Driver {
 }
 
 fn exit_code(instance: &super::Instance, state: State) -> i32 {
-    let code = instance
-        .last_exit
-        .as_ref()
-        .and_then(|exit| match (exit.code, exit.signal) {
-            (Some(code), _) => Some(code),
-            (None, Some(signal)) => Some(128 + signal),
-            (None, None) => None,
-        });
-    match code {
+    let ended = instance.last_exit.as_ref();
+    let ended = ended.and_then(|exit| match (exit.code, exit.signal) {
+        (Some(code), _) => Some(code),
+        (None, Some(signal)) => Some(128 + signal),
+        (None, None) => None,
+    });
+    match instance.not_run.or(ended) {
         Some(0) if state == State::Failed => 1,
         Some(code) => code,
         None => 1,

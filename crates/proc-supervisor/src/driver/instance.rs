@@ -23,6 +23,8 @@ pub(crate) struct Instance {
     /// The run, while it lives and until its end was dealt with.
     pub(crate) started: Option<Started>,
     pub(crate) last_exit: Option<LastExit>,
+    /// The code of a last start that never became a process: 127, 126 or 125.
+    pub(crate) not_run: Option<i32>,
     /// The highest run number seen.
     pub(crate) last_run: u64,
     /// Where the output of the run before the present one ended.
@@ -73,6 +75,7 @@ impl Instance {
             epoch: 0,
             started: None,
             last_exit: None,
+            not_run: None,
             last_run: 0,
             log_from: LogOffsets::default(),
             ended_here: false,

@@ -183,7 +183,7 @@ impl Driver {
             self.next(&mut inputs).await;
             self.reconcile();
         }
-        self.leave().await;
+        self.leave(&mut inputs).await;
     }
 
     /// Waits for one event and takes it.

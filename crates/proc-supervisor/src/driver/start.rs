@@ -120,6 +120,7 @@ impl Driver {
         };
         instance.epoch += 1;
         instance.started = None;
+        instance.not_run = None;
         instance.survivors.clear();
         instance.status_text = None;
         instance.sequence = None;
@@ -166,6 +167,7 @@ impl Driver {
             }
             Err(error) => {
                 let code = error.exit_code();
+                instance.not_run = Some(code);
                 let reason = chain(&error);
                 self.drive(
                     key,

@@ -14,7 +14,7 @@ use proc_output::read::{Entry, Follow, LogReader, Query};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
-use crate::render::LogPrinter;
+use crate::render::{LineStyle, LogPrinter};
 use crate::sources::Source;
 
 /// How long the last lines may take to be read before they are given up.
@@ -32,7 +32,10 @@ pub(crate) struct Copier {
 impl Copier {
     /// Starts copying what is written from now on. The second value completes when nobody reads
     /// our stdout any more.
-    pub(crate) fn start(logs: &[Source]) -> io::Result<(Copier, oneshot::Receiver<()>)> {
+    pub(crate) fn start(
+        logs: &[Source],
+        style: LineStyle,
+    ) -> io::Result<(Copier, oneshot::Receiver<()>)> {
         let mut reader = LogReader::new();
         for Source { dir, instance, .. } in logs {
             reader.add(dir, instance)?;
@@ -47,7 +50,7 @@ impl Copier {
         let (say_done, done) = mpsc::channel();
         let (say_deaf, deaf) = oneshot::channel();
         let names = || logs.iter().map(|source| source.instance.as_str());
-        let printer = Printer::new(names);
+        let printer = Printer::new(names, style);
         let thread = std::thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -102,10 +105,21 @@ fn copy(
             follow.add(&dir, &instance)?;
         }
         if closed {
-            while let Some(entry) = follow.try_next()? {
-                printer.print(&entry)?;
-            }
-            return printer.flush();
+            return copy_rest(&mut follow, &mut printer);
+        }
+    }
+}
+
+/// Copies what is left: also a last line without its end, which is handed out once it was waited for in vain.
+fn copy_rest(follow: &mut Follow, printer: &mut Printer) -> io::Result<()> {
+    loop {
+        let margin = Duration::from_millis(1);
+        let patience = follow
+            .patience()
+            .map_or(Duration::ZERO, |patience| patience + margin);
+        match follow.next_within(Some(patience))? {
+            Some(entry) => printer.print(&entry)?,
+            None => return printer.flush(),
         }
     }
 }
@@ -139,10 +153,10 @@ struct Printer {
 }
 
 impl Printer {
-    fn new<'n, I: Iterator<Item = &'n str>>(names: impl Fn() -> I) -> Printer {
+    fn new<'n, I: Iterator<Item = &'n str>>(names: impl Fn() -> I, style: LineStyle) -> Printer {
         Printer {
-            to_stdout: LogPrinter::lines(names(), &io::stdout()),
-            to_stderr: LogPrinter::lines(names(), &io::stderr()),
+            to_stdout: LogPrinter::lines(names(), &io::stdout()).styled(style),
+            to_stderr: LogPrinter::lines(names(), &io::stderr()).styled(style),
             stdout: BufWriter::new(io::stdout()),
             stderr: BufWriter::new(io::stderr()),
             last: Stream::Stdout,

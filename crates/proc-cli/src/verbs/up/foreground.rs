@@ -14,8 +14,14 @@ use crate::context::{Context, Place};
 use crate::engine::{Engine, Start, who};
 use crate::error::{CliError, Outcome};
 use crate::exit;
-use crate::render;
+use crate::render::{self, LineStyle};
 use crate::sources::{self, Source};
+
+/// Several services share the screen.
+const PREFIXED: LineStyle = LineStyle {
+    prefix: true,
+    timestamps: false,
+};
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let project = super::load(context, args)?;
@@ -42,7 +48,7 @@ async fn supervise(
     let engine = Engine::start(place, project, options).await?;
     drop(launch);
     make_directories(&logs)?;
-    let (copier, deaf) = Copier::start(&logs)?;
+    let (copier, deaf) = Copier::start(&logs, PREFIXED)?;
     let events = engine.handle.events(None).await.ok();
     let up = Up {
         context,

@@ -1,0 +1,280 @@
+//! `proc run`: exit codes, timeouts, restarts, streams, and the tree that never stays behind.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+
+use proc_core::{Identity, Signal};
+
+fn proc_run(options: &[&str], command: &[&str]) -> Command {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_proc"));
+    run.arg("run")
+        .args(options)
+        .arg("--")
+        .args(command)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    run
+}
+
+fn output(options: &[&str], command: &[&str]) -> Output {
+    proc_run(options, command).output().expect("proc starts")
+}
+
+fn code(options: &[&str], command: &[&str]) -> Option<i32> {
+    output(options, command).status.code()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Starts a run and reads the first line of its output.
+fn started(
+    options: &[&str],
+    script: &str,
+) -> (Child, BufReader<std::process::ChildStdout>, String) {
+    let mut run = proc_run(options, &["sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("proc starts");
+    let mut lines = BufReader::new(run.stdout.take().expect("stdout is a pipe"));
+    let mut line = String::new();
+    lines.read_line(&mut line).expect("the pipe can be read");
+    (run, lines, line.trim().to_owned())
+}
+
+fn signal(run: &Child, signal: Signal) {
+    let run = Identity::of(run.id()).expect("it runs");
+    run.open()
+        .expect("it runs")
+        .signal(signal)
+        .expect("our own child");
+}
+
+/// Waits until nobody holds the pipe: the whole tree is gone then.
+fn until_closed(mut lines: BufReader<std::process::ChildStdout>) -> String {
+    let mut rest = String::new();
+    lines
+        .read_to_string(&mut rest)
+        .expect("the pipe can be read");
+    rest
+}
+
+#[test]
+fn the_commands_own_code_or_128_plus_its_signal() {
+    for wanted in [0, 1, 7, 124, 255] {
+        assert_eq!(
+            code(&[], &["sh", "-c", &format!("exit {wanted}")]),
+            Some(wanted)
+        );
+    }
+    assert_eq!(code(&[], &["sh", "-c", "kill -KILL $$"]), Some(137));
+    assert_eq!(code(&[], &["sh", "-c", "kill -USR1 $$"]), Some(138));
+}
+
+#[test]
+fn what_never_ran_says_why() {
+    for (options, command, wanted, names) in [
+        (&[][..], "/no/such/program", 127, "/no/such/program"),
+        (&[], "/tmp", 126, "/tmp"),
+        (&["--user", "no-such-user"], "true", 125, "no-such-user"),
+        (&["--cwd", "/no/such/dir"], "true", 125, "/no/such/dir"),
+        (&["--limit", "bogus=1"], "true", 2, "bogus"),
+        (&["--timeout", "-1"], "true", 2, "-1"),
+        (&["--env-file", "/no/such/file"], "true", 2, "/no/such/file"),
+        (&["--listen", "tcp:nowhere"], "true", 2, "nowhere"),
+    ] {
+        let out = output(options, &[command]);
+        let stderr = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(wanted), "{options:?}: {stderr}");
+        assert!(
+            stderr.contains("error:") && stderr.contains(names),
+            "{options:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_timeout_is_124_137_when_it_took_kill_or_the_commands_own() {
+    let sleep = &["sleep", "1000"];
+    assert_eq!(code(&["--timeout", "100ms"], sleep), Some(124));
+    assert_eq!(
+        code(&["--timeout", "100ms", "--preserve-status"], sleep),
+        Some(143)
+    );
+    let stubborn = &["sh", "-c", "trap '' TERM; while :; do sleep 1000; done"];
+    assert_eq!(
+        code(&["--timeout", "100ms", "--grace", "100ms"], stubborn),
+        Some(137)
+    );
+    assert_eq!(
+        code(&["--timeout", "0"], &["true"]),
+        Some(0),
+        "0 is no limit"
+    );
+}
+
+#[test]
+fn restarts_are_counted_as_asked() {
+    let runs = |options: &[&str]| {
+        let out = output(options, &["sh", "-c", "echo run; exit 4"]);
+        (out.status.code(), text(&out.stdout).lines().count())
+    };
+    assert_eq!(runs(&[]), (Some(4), 1));
+    let fast = ["--delay", "10ms", "--no-jitter", "--max-delay", "20ms"];
+    assert_eq!(
+        runs(
+            &[
+                &["--restart", "on-failure", "--max-restarts", "6"],
+                &fast[..]
+            ]
+            .concat()
+        ),
+        (Some(4), 7)
+    );
+    assert_eq!(runs(&[&["--retry", "2"], &fast[..]].concat()), (Some(4), 3));
+}
+
+#[test]
+fn streams_are_the_callers_own() {
+    let mut cat = proc_run(&[], &["cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("proc starts");
+    let mut stdin = cat.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(b"through\0\xff").expect("cat reads");
+    drop(stdin);
+    assert_eq!(
+        cat.wait_with_output().expect("our own child").stdout,
+        b"through\0\xff"
+    );
+    let out = output(&[], &["sh", "-c", "echo one; echo two >&2"]);
+    assert_eq!(
+        (text(&out.stdout), text(&out.stderr)),
+        ("one\n".into(), "two\n".into())
+    );
+}
+
+#[test]
+fn output_appends_and_prefix_names_each_line() {
+    let dir = tempfile::tempdir().expect("a temp dir");
+    let file = dir.path().join("out");
+    std::fs::write(&file, "before\n").expect("writable");
+    let path = file.to_str().expect("a plain path");
+    assert_eq!(
+        code(&["--output", path], &["sh", "-c", "echo one; echo two >&2"]),
+        Some(0)
+    );
+    assert_eq!(
+        std::fs::read_to_string(&file).expect("readable"),
+        "before\none\ntwo\n"
+    );
+    let out = output(
+        &["--prefix", "--name", "job"],
+        &["sh", "-c", "echo one; printf two"],
+    );
+    assert_eq!(text(&out.stdout), "job | one\njob | two\n");
+}
+
+#[test]
+fn the_environment_is_what_the_flags_say() {
+    let dir = tempfile::tempdir().expect("a temp dir");
+    let file = dir.path().join("env");
+    std::fs::write(&file, "A=file\nB=file\n").expect("writable");
+    let path = file.to_str().expect("a plain path");
+    let mut run = proc_run(
+        &["--env-file", path, "--env", "B=flag$HOME", "--clear-env"],
+        &["env"],
+    );
+    let out = run
+        .env("SECRET", "x")
+        .env("NOTIFY_SOCKET", "/x")
+        .output()
+        .expect("proc starts");
+    let lines = text(&out.stdout);
+    assert!(
+        lines.contains("A=file\n") && lines.contains("B=flag$HOME\n"),
+        "{lines}"
+    );
+    assert!(
+        !lines.contains("SECRET") && !lines.contains("NOTIFY_SOCKET"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn the_whole_tree_ends_with_the_command() {
+    // The grandchild has a session of its own and ignores TERM.
+    let script =
+        "setsid sh -c 'trap \"\" TERM; echo up; sleep 1000; sleep 1000' & read -r _; exit 0";
+    let mut run = proc_run(&["--grace", "100ms"], &["sh", "-c", script]);
+    let mut run = run
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("proc starts");
+    let mut lines = BufReader::new(run.stdout.take().expect("stdout is a pipe"));
+    lines
+        .read_line(&mut String::new())
+        .expect("the pipe can be read");
+    run.stdin
+        .take()
+        .expect("stdin is a pipe")
+        .write_all(b"go\n")
+        .expect("the command reads");
+    until_closed(lines);
+    assert_eq!(run.wait().expect("our own child").code(), Some(0));
+}
+
+#[test]
+fn killed_with_9_it_takes_its_tree_along() {
+    let (mut run, lines, line) = started(
+        &["--grace", "100ms"],
+        "setsid sleep 1000 & echo up; sleep 1000",
+    );
+    assert_eq!(line, "up");
+    signal(&run, Signal::KILL);
+    until_closed(lines);
+    assert!(!run.wait().expect("our own child").success());
+}
+
+#[test]
+fn signals_reach_the_command_and_end_it_by_its_own_code() {
+    let script = "trap 'echo usr1' USR1; trap 'exit 9' TERM; echo up; while :; do sleep 1000 & wait $!; done";
+    let (mut run, mut lines, _) = started(&["--grace", "5s"], script);
+    signal(&run, Signal::USR1);
+    let mut line = String::new();
+    lines.read_line(&mut line).expect("the pipe can be read");
+    assert_eq!(line, "usr1\n");
+    signal(&run, Signal::TERM);
+    until_closed(lines);
+    assert_eq!(run.wait().expect("our own child").code(), Some(9));
+}
+
+#[test]
+fn blocked_and_ignored_signals_of_the_caller_change_nothing() {
+    // `env` blocks and ignores, then becomes proc.
+    let out = Command::new("env")
+        .args([
+            "--block-signal=TERM,CHLD",
+            "--ignore-signal=TERM,CHLD",
+            env!("CARGO_BIN_EXE_proc"),
+            "run",
+            "--timeout",
+            "100ms",
+            "--",
+        ])
+        .args([
+            "sh",
+            "-c",
+            "grep -E 'Sig(Blk|Ign)' /proc/self/status; exec sleep 1000",
+        ])
+        .output()
+        .expect("env is there");
+    let masks = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(124), "{masks}");
+    for line in masks.lines() {
+        assert!(line.ends_with("0000000000000000"), "{masks}");
+    }
+}
