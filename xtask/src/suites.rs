@@ -19,23 +19,32 @@ struct Suite {
     needs: &'static [Component],
 }
 
-const SUITES: &[Suite] = &[Suite {
-    name: "stack",
-    needs: &[
-        Component {
-            program: "redis-server",
-            package: "redis-server",
-        },
-        Component {
-            program: "nginx",
-            package: "nginx-light",
-        },
-        Component {
-            program: "/usr/lib/postgresql/*/bin/postgres",
-            package: "postgresql",
-        },
-    ],
-}];
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "stack",
+        needs: &[
+            Component {
+                program: "redis-server",
+                package: "redis-server",
+            },
+            Component {
+                program: "nginx",
+                package: "nginx-light",
+            },
+            Component {
+                program: "/usr/lib/postgresql/*/bin/postgres",
+                package: "postgresql",
+            },
+        ],
+    },
+    Suite {
+        name: "systemctl",
+        needs: &[Component {
+            program: "systemctl",
+            package: "systemd",
+        }],
+    },
+];
 
 /// Runs one suite, or all of them.
 ///

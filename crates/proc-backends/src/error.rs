@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::manager::ManagerError;
+
 /// Why an instance was not started. Nothing runs after any of these.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -61,6 +63,15 @@ pub enum StartError {
     KeeperLost {
         /// The instance.
         instance: String,
+    },
+    /// The service manager that runs it could not be asked, or said no.
+    #[error("`{instance}` was not started")]
+    Manager {
+        /// The instance.
+        instance: String,
+        /// What the manager said.
+        #[source]
+        source: ManagerError,
     },
 }
 
@@ -149,6 +160,17 @@ pub enum OperateError {
         #[source]
         source: io::Error,
     },
+    /// The service manager that runs it could not be asked, or said no.
+    #[error("`{instance}`: {operation} failed")]
+    Manager {
+        /// The instance.
+        instance: String,
+        /// The verb.
+        operation: &'static str,
+        /// What the manager said.
+        #[source]
+        source: ManagerError,
+    },
 }
 
 /// Why an earlier supervisor's instance could not be looked at.
@@ -172,5 +194,14 @@ pub enum AdoptError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The service manager that runs it could not be asked.
+    #[error("cannot ask about `{instance}`")]
+    Manager {
+        /// The instance.
+        instance: String,
+        /// What the manager said.
+        #[source]
+        source: ManagerError,
     },
 }

@@ -1,5 +1,5 @@
-//! One spec, several ways to run it: the [`Backend`] trait, and [`NativeBackend`], which keeps each
-//! service by a shim of its own.
+//! One spec, several ways to run it: the [`Backend`] trait, [`NativeBackend`], which keeps each
+//! service by a shim of its own, and [`SystemctlBackend`], which runs systemd units.
 //!
 //! For supervisors: they decide, a backend carries out and tells what happened. A backend never
 //! restarts anything by itself and never ignores a field that it cannot honour.
@@ -24,17 +24,24 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod call;
 mod capability;
 mod error;
 mod event;
+mod manager;
 mod native;
 mod spec;
 mod status;
+mod systemctl;
 
 pub use backend::{Backend, BoxFuture, SignalTarget};
 pub use capability::Capabilities;
 pub use error::{AdoptError, Errno, OperateError, StartError};
 pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
+pub use manager::ManagerError;
 pub use native::{Console, NativeBackend, NativeOptions};
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};
 pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};
+pub use systemctl::{
+    STATE_MAP, StateRow, SystemctlBackend, SystemctlOptions, UnitFacts, UnitState, unit_state,
+};

@@ -1,0 +1,448 @@
+//! Starts and adoptions.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proc_core::{ProcessEnd, StopSequence};
+use proc_store::Read;
+
+use super::facts::UnitFacts;
+use super::install;
+use super::instance::{Instance, Life};
+use super::state::{UnitState, unit_state};
+use super::stop::is_down;
+use super::target::Target;
+use super::watch::Watch;
+use crate::error::{AdoptError, Errno, OperateError, StartError};
+use crate::manager::ManagerError;
+use crate::spec::{InstanceSpec, StdinMode};
+use crate::status::{Adopted, Started};
+
+/// What systemd records of a program that it could not prepare: its exit statuses from 200 on
+/// (systemd.exec(5)), and the key that is to blame.
+const PREPARATION: &[(i32, &str, i32)] = &[
+    (200, "cwd", 2),
+    (201, "nice", 1),
+    (202, "stdin", 9),
+    (204, "memory", 12),
+    (205, "limits", 1),
+    (206, "oom_score_adj", 1),
+    (210, "cwd", 1),
+    (211, "io_priority", 1),
+    (214, "cpu_affinity", 22),
+    (216, "group", 1),
+    (217, "user", 1),
+    (218, "capabilities", 1),
+    (219, "limits", 1),
+];
+
+impl Instance {
+    /// Starts the unit and follows it.
+    pub(super) async fn start(self: &Arc<Self>, spec: InstanceSpec) -> Result<Started, StartError> {
+        let _turn = self.order.lock().await;
+        let refused = |source| StartError::Manager {
+            instance: spec.instance.clone(),
+            source,
+        };
+        let target = Target::of(&spec, self.common.root)?;
+        refuse_what_is_impossible(&spec, &target)?;
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
+        self.still_running(&target).await?;
+        let tool = self.tool(&target);
+        let mut downgrades = downgrades(&spec, &target);
+        if target.own {
+            downgrades.extend(install::install(&tool, &spec).await?);
+        }
+        let facts = tool.show().await.map_err(refused)?;
+        usable(&target, &facts).map_err(refused)?;
+        let mut life = self.life.lock().await;
+        life.follower = None;
+        let keeper = |source| StartError::Keeper {
+            instance: spec.instance.clone(),
+            source,
+        };
+        self.open_log(&mut life, &target, &spec.log)
+            .map_err(keeper)?;
+        let recorded = match self.read_record() {
+            Ok(Read::Value(record)) => record.run,
+            _ => 0,
+        };
+        life.run = life.run.max(spec.last_run).max(recorded) + 1;
+        (life.started, life.exit, life.tree_empty) = (None, None, true);
+        life.invocation.clear();
+        // Should we die in the middle of the start, the next supervisor looks at the unit.
+        self.record(&life, &target).map_err(keeper)?;
+        if let Some(copy) = &life.copy {
+            copy.follow(now_us()).await;
+        }
+        drop(life);
+        let started = self.bring_up(&target, &facts, &spec).await?;
+        let mut life = self.life.lock().await;
+        let begun = self.begun(&mut life, &target, &started, downgrades).await;
+        self.keep(&life, &target);
+        self.follow(&mut life, &target);
+        Ok(begun)
+    }
+
+    /// Asks systemd to start the unit, and returns how it stands then.
+    async fn bring_up(
+        &self,
+        target: &Target,
+        facts: &UnitFacts,
+        spec: &InstanceSpec,
+    ) -> Result<UnitFacts, StartError> {
+        let tool = self.tool(target);
+        let refused = |source| StartError::Manager {
+            instance: spec.instance.clone(),
+            source,
+        };
+        let already = !target.own && facts.active == "active" && facts.sub != "exited";
+        if already {
+            return Ok(facts.clone());
+        }
+        let result = tool.start(facts).await;
+        let facts = match result {
+            Ok(()) => self.under_way(target).await,
+            Err(_) => tool.show().await,
+        };
+        let facts = facts.map_err(refused)?;
+        match result {
+            Ok(()) => Ok(facts),
+            // Our program was executed and ended before systemd had counted it as started.
+            Err(_) if target.own && ran(&facts) => Ok(facts),
+            Err(error) => {
+                if let Some(copy) = &self.life.lock().await.copy {
+                    copy.drain().await;
+                }
+                Err(not_started(target, &facts, spec, error))
+            }
+        }
+    }
+
+    /// Waits until a unit that was only told to start has its process, or has had it.
+    async fn under_way(&self, target: &Target) -> Result<UnitFacts, ManagerError> {
+        let tool = self.tool(target);
+        let bus = self.common.bus(target, &tool);
+        let mut watch = Watch::new(&bus, &target.unit, None);
+        let wait = async {
+            loop {
+                let facts = tool.show().await?;
+                let starting = unit_state(&facts).0 == UnitState::Starting || facts.job;
+                if facts.main_pid > 0 || !starting {
+                    return Ok(facts);
+                }
+                watch.changed().await;
+            }
+        };
+        match tokio::time::timeout(self.common.options.start_timeout, wait).await {
+            Ok(facts) => facts,
+            Err(_) => tool.show().await,
+        }
+    }
+
+    /// Refuses a second run, and clears away what is left of an earlier one.
+    async fn still_running(self: &Arc<Self>, target: &Target) -> Result<(), StartError> {
+        let refused = |source| StartError::Manager {
+            instance: self.name.clone(),
+            source,
+        };
+        let facts = self.tool(target).show().await.map_err(refused)?;
+        self.reconcile(target, &facts, None).await;
+        let life = self.life.lock().await;
+        if let (Some(started), None) = (&life.started, &life.exit) {
+            return Err(StartError::StillRunning {
+                instance: self.name.clone(),
+                pid: started.pid,
+            });
+        }
+        drop(life);
+        if target.own && !is_down(&facts) {
+            let stopped = self.stop(StopSequence::default()).await;
+            if let Err(OperateError::Manager { source, .. }) = stopped {
+                return Err(refused(source));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what an earlier supervisor left.
+    pub(super) async fn adopt(self: &Arc<Self>) -> Result<Option<Adopted>, AdoptError> {
+        let _turn = self.order.lock().await;
+        let path = self.common.options.records(&self.name).join("record.json");
+        let io = |source| AdoptError::Io {
+            path: path.clone(),
+            source,
+        };
+        let record = match self.read_record().map_err(io)? {
+            Read::Value(record) => record,
+            Read::Absent => return Ok(None),
+            Read::SetAside(aside) => {
+                return Err(AdoptError::Unreadable {
+                    path,
+                    reason: aside.reason.clone(),
+                    kept: aside.aside.clone(),
+                });
+            }
+        };
+        let target = record.target.clone();
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
+        let facts = self.tool(&target).show().await;
+        let facts = facts.map_err(|source| AdoptError::Manager {
+            instance: self.name.clone(),
+            source,
+        })?;
+        let mut life = self.life.lock().await;
+        life.run = record.run;
+        life.invocation = record.invocation;
+        life.started = record.started.map(|started| started.started(record.run));
+        life.exit = record.exit.map(|exit| exit.exit(record.run));
+        life.tree_empty = is_down(&facts);
+        let mut notes = Vec::new();
+        if let Err(error) = self.open_log(&mut life, &target, &record.log) {
+            notes.push(format!("its log cannot be written: {error}"));
+        }
+        let since = life
+            .started
+            .as_ref()
+            .map_or_else(SystemTime::now, |started| started.started_at);
+        if let Some(copy) = &life.copy {
+            copy.follow(us(since)).await;
+        }
+        self.compare(&mut life, &target, &facts, &mut notes).await;
+        self.keep(&life, &target);
+        Ok(Some(Adopted {
+            last_run: life.run,
+            status: life.status(Vec::new()),
+            notes,
+        }))
+    }
+
+    /// Finds out what became of the run on record.
+    async fn compare(
+        self: &Arc<Self>,
+        life: &mut Life,
+        target: &Target,
+        facts: &UnitFacts,
+        notes: &mut Vec<String>,
+    ) {
+        let (state, reason) = unit_state(facts);
+        let live = match state {
+            UnitState::Running | UnitState::Starting | UnitState::Stopping | UnitState::Backoff => {
+                true
+            }
+            UnitState::Unknown => life.started.is_some(),
+            UnitState::Exited | UnitState::Stopped | UnitState::Failed => facts.job,
+        };
+        if live && life.exit.is_none() {
+            let same = life.invocation == facts.invocation && life.started.is_some();
+            let before = life.started.take();
+            let downgrades = before
+                .as_ref()
+                .map(|s| s.downgrades.clone())
+                .unwrap_or_default();
+            if !same {
+                notes.push(format!(
+                    "`{}` was started by systemd or somebody else meanwhile",
+                    target.unit
+                ));
+            }
+            if state == UnitState::Unknown {
+                notes.push(reason);
+            }
+            let begun = self.begun(life, target, facts, downgrades).await;
+            if let Some(before) = before.filter(|before| same && before.pid == begun.pid) {
+                life.started = Some(Started {
+                    started_at: before.started_at,
+                    ..begun
+                });
+            }
+            self.follow(life, target);
+        } else if life.exit.is_none() && life.started.is_some() {
+            let log = match &life.copy {
+                Some(copy) => copy.drain().await,
+                None => 0,
+            };
+            life.exit = Some(super::instance::exit(life, facts, log));
+        }
+    }
+
+    /// Removes what is ours; a unit that is not is left as it is.
+    pub(super) async fn forget(self: &Arc<Self>) -> Result<(), OperateError> {
+        let _turn = self.order.lock().await;
+        let target = self.known()?;
+        let tool = self.tool(&target);
+        let facts = tool.show().await.map_err(self.refused("forget"))?;
+        let (state, _) = unit_state(&facts);
+        if !is_down(&facts) && state != UnitState::Exited {
+            return Err(OperateError::StillRunning {
+                instance: self.name.clone(),
+            });
+        }
+        if target.own {
+            if !is_down(&facts) {
+                self.stop(StopSequence::default()).await?;
+            }
+            install::remove(&tool, &self.name)
+                .await
+                .map_err(self.refused("forget"))?;
+        }
+        let mut life = self.life.lock().await;
+        *life = Life {
+            run: life.run,
+            tree_empty: true,
+            ..Life::default()
+        };
+        let gone = std::fs::remove_dir_all(self.common.options.records(&self.name));
+        match gone {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(OperateError::Failed {
+                    instance: self.name.clone(),
+                    operation: "forget",
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn us(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn now_us() -> u64 {
+    us(SystemTime::now())
+}
+
+/// Nothing that cannot be honoured is ignored.
+fn refuse_what_is_impossible(spec: &InstanceSpec, target: &Target) -> Result<(), StartError> {
+    let attributes = &spec.attributes;
+    let another =
+        attributes.user.is_some() || attributes.group.is_some() || !attributes.groups.is_empty();
+    let impossible = [
+        (spec.stdin != StdinMode::Null, "stdin"),
+        (!spec.listen.is_empty(), "listen"),
+        (spec.notify_fd.is_some(), "ready.notify_fd"),
+        (spec.log.direct, "log.direct"),
+        (
+            target.own && target.user && another,
+            "user or group with scope = \"user\"",
+        ),
+        (
+            !target.own && !spec.argv.is_empty(),
+            "command together with unit",
+        ),
+        (
+            !target.own && *attributes != Default::default(),
+            "user, limits and the like together with unit",
+        ),
+    ];
+    match impossible.iter().find(|(is, _)| *is) {
+        Some((_, field)) => Err(StartError::Unsupported {
+            field: (*field).to_owned(),
+            backend: super::NAME,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn downgrades(spec: &InstanceSpec, target: &Target) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut add = |is: bool, line: &str| lines.extend(is.then(|| line.to_owned()));
+    add(
+        spec.die_with_supervisor,
+        "die_with_supervisor: the unit lives on should the supervisor be killed",
+    );
+    add(
+        target.user && !target.own,
+        "log: lines of a user's unit that ends at once can be missing from the journal",
+    );
+    lines
+}
+
+/// Refuses a unit that cannot be started at all.
+fn usable(target: &Target, facts: &UnitFacts) -> Result<(), ManagerError> {
+    let unit = target.unit.clone();
+    match facts.load.as_str() {
+        "loaded" => Ok(()),
+        "not-found" => Err(target.no_unit()),
+        "masked" => Err(ManagerError::Barred {
+            unit,
+            how: "masked",
+        }),
+        _ => Err(ManagerError::BadUnit {
+            unit,
+            message: format!("{}: {}", facts.load, facts.load_error),
+        }),
+    }
+}
+
+/// Returns whether the program itself was executed and has ended: systemd's own statuses are
+/// those of a program that could not be prepared.
+fn ran(facts: &UnitFacts) -> bool {
+    match facts.end {
+        Some(ProcessEnd::Exited(code)) => !(200..=245).contains(&code) && is_down(facts),
+        Some(ProcessEnd::Signaled { .. }) => is_down(facts) && facts.result != "timeout",
+        None => false,
+    }
+}
+
+/// Says why a unit did not start, as precisely as systemd recorded it.
+fn not_started(
+    target: &Target,
+    facts: &UnitFacts,
+    spec: &InstanceSpec,
+    error: ManagerError,
+) -> StartError {
+    let status = facts.end.and_then(ProcessEnd::code);
+    let program = || {
+        spec.argv
+            .first()
+            .map_or_else(|| target.unit.clone(), |p| p.to_string_lossy().into_owned())
+    };
+    if facts.active == "failed" && facts.result == "exit-code" && target.own {
+        match status {
+            Some(203)
+                if std::path::Path::new(&program()).is_absolute()
+                    && !std::path::Path::new(&program()).exists() =>
+            {
+                return StartError::NotFound { program: program() };
+            }
+            Some(203) => {
+                return StartError::NotExecutable {
+                    program: program(),
+                    errno: std::io::Error::from_raw_os_error(8),
+                };
+            }
+            Some(code) => {
+                if let Some((_, key, errno)) =
+                    PREPARATION.iter().find(|(status, ..)| *status == code)
+                {
+                    return StartError::Attribute {
+                        attribute: (*key).to_owned(),
+                        value: format!("systemd status {code}"),
+                        errno: Errno(*errno),
+                    };
+                }
+            }
+            None => {}
+        }
+    }
+    let source = match error {
+        ManagerError::Failed { .. } if facts.result == "start-limit-hit" => {
+            ManagerError::StartLimit {
+                unit: target.unit.clone(),
+            }
+        }
+        ManagerError::Failed { .. } if facts.active == "failed" => ManagerError::NotStarted {
+            unit: target.unit.clone(),
+            reason: unit_state(facts).1,
+        },
+        other => other,
+    };
+    StartError::Manager {
+        instance: spec.instance.clone(),
+        source,
+    }
+}
