@@ -44,7 +44,14 @@ const SUITES: &[Suite] = &[
             package: "systemd",
         }],
     },
+    Suite {
+        name: "hostile",
+        needs: &[],
+    },
 ];
+
+/// Tests of one crate that belong to a suite: the suite, the package, the test program.
+const BESIDE: &[(&str, &str, &str)] = &[("hostile", "proc-core", "pid_reuse")];
 
 /// Runs one suite, or all of them.
 ///
@@ -105,7 +112,15 @@ fn run_one(suite: &Suite, options: &Run, args: &[String]) -> Result<()> {
     if options.full {
         test.env("PROC_TEST_FULL", "1");
     }
-    sh(&mut test)
+    sh(&mut test)?;
+    for (_, package, test) in BESIDE.iter().filter(|(name, ..)| *name == suite.name) {
+        let mut test = cargo(["test", "--locked", "-p", package, "--test", test]);
+        if options.full {
+            test.env("PROC_TEST_FULL", "1");
+        }
+        sh(&mut test)?;
+    }
+    Ok(())
 }
 
 /// Returns what a suite still misses after trying to install it.

@@ -1,7 +1,7 @@
 //! A stranger that was given a known pid is never signalled, by none of the ways to reopen a process.
 //!
 //! The reuse is forced: in a pid namespace of its own the next number is set through `ns_last_pid`, and nobody else
-//! forks there. `PROC_CORE_REUSES` says how often (default 300, split between the ways).
+//! forks there. `PROC_CORE_REUSES` says how often (default 300, with `PROC_TEST_FULL` 10,000, split between the ways).
 
 use std::fs::File;
 use std::io::Read;
@@ -68,7 +68,11 @@ fn in_namespace() {
     let rounds: u32 = std::env::var("PROC_CORE_REUSES")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(300);
+        .unwrap_or(if std::env::var_os("PROC_TEST_FULL").is_some() {
+            10_000
+        } else {
+            300
+        });
     let mut same_tick = 0;
     for round in 0..rounds {
         let step = STEPS[(round % 4) as usize];

@@ -174,7 +174,8 @@ impl StopDriver {
             return Next::Done(report.clone());
         }
         if self.is_over(on_reaped) {
-            return self.done(now, Vec::new());
+            let survivors = self.beyond_reach(Vec::new(), on_reaped);
+            return self.done(now, survivors);
         }
         if self.step.is_none() && self.target.mechanism() == Mechanism::GroupWalk {
             // Before the first signal: a leader that ends of it takes the way to its descendants along.
@@ -182,6 +183,7 @@ impl StopDriver {
         }
         if self.next_step_is_due(now) && !self.begin_step(now) {
             let survivors = self.survivors();
+            let survivors = self.beyond_reach(survivors, on_reaped);
             return self.done(now, survivors);
         }
         let over = match self.current_signal() {
@@ -193,7 +195,8 @@ impl StopDriver {
             None => false,
         };
         if over {
-            self.done(now, Vec::new())
+            let survivors = self.beyond_reach(Vec::new(), on_reaped);
+            self.done(now, survivors)
         } else {
             Next::Wait {
                 deadline: self.deadline(),
@@ -689,6 +692,45 @@ impl StopDriver {
         self.members.clear();
         self.report = Some(report.clone());
         Next::Done(report)
+    }
+
+    /// Adds whom a forced best effort has not reached, where stronger means know of them.
+    fn beyond_reach(
+        &mut self,
+        mut survivors: Vec<Survivor>,
+        on_reaped: &mut dyn FnMut(u32, ProcessEnd),
+    ) -> Vec<Survivor> {
+        let Some(beyond) = self.target.beyond.take() else {
+            return survivors;
+        };
+        if self.target.scope != Scope::Tree {
+            return survivors;
+        }
+        let begun = Instant::now();
+        loop {
+            let childless = beyond.subreaper && self.reap(on_reaped);
+            let mut found = Vec::new();
+            if beyond.subreaper {
+                walk::walk(&Root::Caller, &mut |member| found.push(member));
+            } else if let Some(cgroup) = &beyond.cgroup {
+                found = cgroup_members(cgroup);
+            }
+            for member in found {
+                let (pid, comm) = (member.stat.pid, member.stat.name());
+                if survivors.iter().all(|known| known.pid != pid) {
+                    let reason = "out of reach: left group, session and parents".to_owned();
+                    survivors.push(Survivor { pid, comm, reason });
+                }
+            }
+            let empty = beyond
+                .cgroup
+                .as_ref()
+                .is_some_and(|cgroup| !beyond.subreaper && !cgroup.is_populated().unwrap_or(false));
+            // Somebody is there, and moves too fast to be met in one look: look again.
+            if childless || empty || !survivors.is_empty() || begun.elapsed() > SLICE {
+                return survivors;
+            }
+        }
     }
 
     fn survivors(&self) -> Vec<Survivor> {

@@ -21,6 +21,15 @@ pub struct StopTarget {
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) subreaper: bool,
     pub(crate) scope: Scope,
+    /// What a forced lower means may not use to end anybody, but tells by who is left.
+    pub(crate) beyond: Option<Beyond>,
+}
+
+/// The stronger means that were there before one was forced.
+#[derive(Debug)]
+pub(crate) struct Beyond {
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) subreaper: bool,
 }
 
 impl StopTarget {
@@ -31,6 +40,7 @@ impl StopTarget {
             cgroup: None,
             subreaper: false,
             scope: Scope::Tree,
+            beyond: None,
         }
     }
 
@@ -41,6 +51,7 @@ impl StopTarget {
             cgroup: None,
             subreaper: false,
             scope: Scope::Tree,
+            beyond: None,
         }
     }
 
@@ -64,11 +75,19 @@ impl StopTarget {
     }
 
     /// Forgets every means but this one, for tests of each; a means that is not there leaves the next lower one.
+    ///
+    /// A forced best effort still reports whom it did not reach, as far as the forgotten means know of them.
     pub fn force(mut self, mechanism: Mechanism) -> Self {
         match mechanism {
             Mechanism::Cgroup => {}
             Mechanism::Subreaper => self.cgroup = None,
-            Mechanism::GroupWalk => (self.cgroup, self.subreaper) = (None, false),
+            Mechanism::GroupWalk => {
+                let (cgroup, subreaper) = (self.cgroup.take(), self.subreaper);
+                self.subreaper = false;
+                if cgroup.is_some() || subreaper {
+                    self.beyond = Some(Beyond { cgroup, subreaper });
+                }
+            }
         }
         self
     }
