@@ -5,6 +5,7 @@
 //! end-of-file on it says that nobody is left, and who is left is listed from outside as the shim's descendants.
 
 mod cases;
+mod clock;
 mod reaping;
 mod stage;
 mod stops;

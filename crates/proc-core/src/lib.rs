@@ -29,6 +29,7 @@ mod attributes;
 pub mod caps;
 mod cgroup;
 mod child;
+mod disposition;
 mod end;
 mod handle;
 mod identity;
@@ -52,6 +53,7 @@ pub use attributes::{
 };
 pub use cgroup::Cgroup;
 pub use child::{Child, StdIn};
+pub use disposition::{Disposition, disposition};
 pub use end::ProcessEnd;
 pub use handle::{ProcessHandle, SignalError};
 pub use identity::{Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep};

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::sys::clock;
+
 /// The fields of `/proc/PID/stat` that we use. Reading it never waits for the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -12,7 +14,7 @@ pub(crate) struct Stat {
     pub(crate) pgid: u32,
     pub(crate) sid: u32,
     pub(crate) threads: u32,
-    /// Clock ticks since boot, never converted.
+    /// Clock ticks since boot as the initial time namespace counts them, never converted to a time.
     pub(crate) start_ticks: u64,
     pub(crate) rss_pages: u64,
 }
@@ -33,8 +35,10 @@ impl Stat {
                 error
             }
         })?;
-        Self::parse(&bytes)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed stat"))
+        let mut stat = Self::parse(&bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed stat"))?;
+        stat.start_ticks = clock::outside(stat.start_ticks);
+        Ok(stat)
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {

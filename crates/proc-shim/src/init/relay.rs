@@ -1,6 +1,6 @@
 //! Where a signal goes that `init` receives.
 
-use proc_core::Signal;
+use proc_core::{Disposition, Signal, disposition};
 
 use crate::init::InitOptions;
 use crate::sys::init as sys;
@@ -44,15 +44,8 @@ impl<'a> Relay<'a> {
 
     /// Tells whether the command neither catches nor ignores the signal.
     fn takes_by_default(&self, signal: Signal) -> bool {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.leader)).unwrap_or_default();
-        let handled = |field: &str| {
-            let mask = status.lines().find_map(|line| line.strip_prefix(field));
-            let mask = mask
-                .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-                .unwrap_or(0);
-            mask & (1 << (signal.raw() - 1)) != 0
-        };
-        !handled("SigCgt:") && !handled("SigIgn:")
+        let handled = disposition(self.leader.cast_unsigned(), signal)
+            .is_ok_and(|disposition| disposition != Disposition::Default);
+        !handled
     }
 }
