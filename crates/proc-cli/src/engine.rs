@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proc_api::Server;
-use proc_backends::{Backend, NativeBackend, NativeOptions};
+use proc_backends::{Backend, NativeBackend, NativeOptions, SystemctlBackend, SystemctlOptions};
 use proc_spec::Project;
 use proc_supervisor::{Begin, Handle, Options, StartError, Supervisor, Who};
 
@@ -79,7 +79,12 @@ fn backends(place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
             let dir = place.dirs.state.display();
             CliError::new(exit::FAILED, format!("cannot use `{dir}`: {error}"))
         })?;
-    Ok(vec![Arc::new(native)])
+    // Nothing of systemd is touched before a service wants it.
+    let systemctl = SystemctlOptions::new(place.dirs.state.clone(), environment());
+    Ok(vec![
+        Arc::new(native),
+        Arc::new(SystemctlBackend::new(systemctl)),
+    ])
 }
 
 /// Returns how far local time is ahead of UTC, in seconds.

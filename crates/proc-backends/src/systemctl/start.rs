@@ -101,6 +101,7 @@ impl Instance {
             return Ok(facts.clone());
         }
         let result = tool.start(facts).await;
+        let before = facts;
         let facts = match result {
             Ok(()) => self.under_way(target).await,
             Err(_) => tool.show().await,
@@ -114,7 +115,7 @@ impl Instance {
                 if let Some(copy) = &self.life.lock().await.copy {
                     copy.drain().await;
                 }
-                Err(not_started(target, &facts, spec, error))
+                Err(not_started(target, before, &facts, spec, error))
             }
         }
     }
@@ -391,6 +392,7 @@ fn ran(facts: &UnitFacts) -> bool {
 /// Says why a unit did not start, as precisely as systemd recorded it.
 fn not_started(
     target: &Target,
+    before: &UnitFacts,
     facts: &UnitFacts,
     spec: &InstanceSpec,
     error: ManagerError,
@@ -429,12 +431,15 @@ fn not_started(
             None => {}
         }
     }
+    // systemd tells of the last run then; that nothing was run is the only sign.
+    let nothing_ran = facts.active == "failed"
+        && before.active == "failed"
+        && (before.invocation == facts.invocation && before.exec_pid == facts.exec_pid);
+    let limited = nothing_ran || facts.result == "start-limit-hit";
     let source = match error {
-        ManagerError::Failed { .. } if facts.result == "start-limit-hit" => {
-            ManagerError::StartLimit {
-                unit: target.unit.clone(),
-            }
-        }
+        ManagerError::Failed { .. } if limited => ManagerError::StartLimit {
+            unit: target.unit.clone(),
+        },
         ManagerError::Failed { .. } if facts.active == "failed" => ManagerError::NotStarted {
             unit: target.unit.clone(),
             reason: unit_state(facts).1,
