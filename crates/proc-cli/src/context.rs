@@ -1,6 +1,7 @@
 //! What a verb works with: the global flags, the project's place, its supervisor.
 
 mod failure;
+mod honest;
 mod place;
 mod records;
 mod supervisor;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 
 use proc_spec::{Loader, Project};
 
+pub(crate) use self::honest::honest;
 use crate::args::Globals;
 use crate::error::CliError;
 use crate::exit;
@@ -79,7 +81,7 @@ impl Context {
             scale: scale.iter().cloned().collect(),
             ..self.loader()?
         };
-        loader.load().map_err(failure::of_config)
+        honest(loader.load().map_err(failure::of_config)?)
     }
 
     /// Finds the project's directories.

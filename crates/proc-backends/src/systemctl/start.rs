@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proc_core::{ProcessEnd, StopSequence};
+use proc_core::{Attributes, ProcessEnd, StopSequence};
 use proc_store::Read;
 
 use super::facts::UnitFacts;
@@ -335,7 +335,7 @@ fn refuse_what_is_impossible(spec: &InstanceSpec, target: &Target) -> Result<(),
             "command together with unit",
         ),
         (
-            !target.own && *attributes != Default::default(),
+            !target.own && shapes_the_process(attributes),
             "user, limits and the like together with unit",
         ),
     ];
@@ -346,6 +346,16 @@ fn refuse_what_is_impossible(spec: &InstanceSpec, target: &Target) -> Result<(),
         }),
         None => Ok(()),
     }
+}
+
+/// Returns whether something is asked for that only whoever starts the process can do.
+fn shapes_the_process(attributes: &Attributes) -> bool {
+    let plain = Attributes {
+        session: attributes.session,
+        close_fds: attributes.close_fds,
+        ..Attributes::default()
+    };
+    *attributes != plain
 }
 
 fn downgrades(spec: &InstanceSpec, target: &Target) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::io::Write;
 use proc_spec::Project;
 use serde::Serialize;
 
-use crate::context::Context;
+use crate::context::{Context, honest};
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::render;
@@ -23,7 +23,7 @@ struct Checked<'p> {
 }
 
 pub(crate) fn run(context: &Context, _: Args) -> Outcome {
-    let project = context.load()?;
+    let project = honest(context.load()?)?;
     let checked = Checked {
         project: &project.name,
         files: project
