@@ -167,7 +167,7 @@ fn no_line_is_lost_of_runs_that_end_at_once() {
     let Some(bed) = Bed::up() else { return };
     run(async {
         let (backend, mut events) = bed.backend();
-        for round in 1..=40 {
+        for round in 1..=20 {
             let spec = spec(
                 &bed,
                 "quick",
@@ -182,7 +182,7 @@ fn no_line_is_lost_of_runs_that_end_at_once() {
             let (exit, _) = exit(&mut events).await;
             assert_eq!(exit.end, Some(ProcessEnd::Exited(3)));
         }
-        let expected: String = (1..=40)
+        let expected: String = (1..=20)
             .map(|round| format!("line {round}\nno end"))
             .collect();
         let raw = std::fs::read_to_string(bed.path("state/log/quick.log")).unwrap();

@@ -4,7 +4,8 @@
 //! The journal does not tell standard output from standard error; both go to the merged log.
 //! For a foreign unit of a *user's* manager, the lines of a process that is gone before the journal
 //! looked it up belong to no unit and are missing (measured: 3 of 100 runs that end at once).
-//! Units of ours are found by their identifier as well and do not have that gap.
+//! Units of ours are found by their identifier and do not have that gap, as long as the caller may
+//! read the system's journal, where such lines go.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ pub(crate) struct Source {
     pub(crate) journalctl: Call,
     /// The matches that are the unit's lines.
     pub(crate) matches: Vec<String>,
+    /// Whose lines count, where others could write under the same name. A line whose writer was
+    /// gone before the journal looked has no owner in it; it counts.
+    pub(crate) uid: Option<u32>,
     /// Whether the journal can be asked to take in everything that was written so far.
     pub(crate) sync: bool,
     /// Whether arguments pass another shell.
@@ -276,7 +280,7 @@ impl Worker {
         let mut call = self.source.journalctl.clone();
         let mut args: Vec<String> = [
             "--output=json",
-            "--output-fields=MESSAGE,_LINE_BREAK,_TRANSPORT",
+            "--output-fields=MESSAGE,_LINE_BREAK,_TRANSPORT,_UID",
             "--no-pager",
             "--quiet",
             "--all",
@@ -302,7 +306,7 @@ impl Worker {
     }
 
     fn entry(&mut self, line: &[u8]) {
-        let Some(entry) = Entry::parse(line) else {
+        let Some(entry) = Entry::parse(line, self.source.uid) else {
             tracing::warn!(line = %String::from_utf8_lossy(line).escape_debug(), "unreadable journal entry");
             return;
         };
@@ -331,7 +335,7 @@ struct Entry {
 
 impl Entry {
     /// Reads an entry; what is not a line of the unit itself has no bytes.
-    fn parse(line: &[u8]) -> Option<Self> {
+    fn parse(line: &[u8], uid: Option<u32>) -> Option<Self> {
         let json: serde_json::Value = serde_json::from_slice(line).ok()?;
         let text = |key: &str| json.get(key).and_then(|value| value.as_str());
         let at_us: i64 = text("__REALTIME_TIMESTAMP")?.parse().ok()?;
@@ -349,6 +353,10 @@ impl Entry {
             bytes.push(b'\n');
         }
         if !matches!(text("_TRANSPORT"), Some("stdout" | "syslog" | "journal")) {
+            bytes.clear();
+        }
+        let owner = text("_UID").and_then(|owner| owner.parse::<u32>().ok());
+        if uid.is_some() && owner.is_some() && owner != uid {
             bytes.clear();
         }
         Some(Self {
@@ -374,9 +382,11 @@ mod tests {
             let line = format!(
                 r#"{{"__CURSOR":"c","__REALTIME_TIMESTAMP":"1700000000123456","_TRANSPORT":"stdout",{fields}}}"#
             );
-            Entry::parse(line.as_bytes()).unwrap()
+            Entry::parse(line.as_bytes(), Some(7)).unwrap()
         };
         assert_eq!(entry(r#""MESSAGE":"hi""#).bytes, b"hi\n");
+        assert_eq!(entry(r#""MESSAGE":"hi","_UID":"7""#).bytes, b"hi\n");
+        assert_eq!(entry(r#""MESSAGE":"hi","_UID":"8""#).bytes, b"");
         assert_eq!(entry(r#""MESSAGE":"hi""#).at_ms, 1_700_000_000_123);
         assert_eq!(entry(r#""MESSAGE":[104,255]"#).bytes, b"h\xff\n");
         assert_eq!(
@@ -389,9 +399,9 @@ mod tests {
         );
         let manager =
             br#"{"__CURSOR":"c","__REALTIME_TIMESTAMP":"1","_TRANSPORT":"audit","MESSAGE":"x"}"#;
-        assert_eq!(Entry::parse(manager).unwrap().bytes, b"");
+        assert_eq!(Entry::parse(manager, None).unwrap().bytes, b"");
         for garbage in [&b""[..], b"{}", b"[1]", b"\xff", br#"{"__CURSOR":1}"#] {
-            assert_eq!(Entry::parse(garbage), None);
+            assert_eq!(Entry::parse(garbage, None), None);
         }
     }
 

@@ -176,7 +176,7 @@ impl Tool<'_> {
     pub(crate) fn journal(&self) -> Source {
         let unit = &self.target.unit;
         // What a unit of ours prints is known by its identifier, which never gets lost.
-        let mut matches = match (self.target.own, self.target.user) {
+        let matches = match (self.target.own, self.target.user) {
             (true, _) => vec![
                 format!("SYSLOG_IDENTIFIER={unit}"),
                 "_TRANSPORT=stdout".to_owned(),
@@ -184,9 +184,6 @@ impl Tool<'_> {
             (false, true) => vec![format!("_SYSTEMD_USER_UNIT={unit}")],
             (false, false) => vec![format!("_SYSTEMD_UNIT={unit}")],
         };
-        if self.target.user {
-            matches.push(format!("_UID={}", rustix::process::getuid().as_raw()));
-        }
         let journalctl = match &self.target.host {
             Some(host) => self.ssh(host, &["journalctl".to_owned()]),
             None => Call {
@@ -199,6 +196,7 @@ impl Tool<'_> {
         Source {
             journalctl,
             matches,
+            uid: self.target.user.then(|| rustix::process::getuid().as_raw()),
             sync: self.target.host.is_none() && rustix::process::geteuid().is_root(),
             quoted: self.target.host.is_some(),
         }
