@@ -11,9 +11,19 @@ use crate::context::Place;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Source {
     pub(crate) instance: String,
+    /// The name by which `status` shows it, where that may be another one.
+    pub(crate) shown: String,
     /// The service as the configuration names it; else the instance without its number.
     pub(crate) service: String,
     pub(crate) dir: PathBuf,
+}
+
+/// What tells the second log name of an instance from the first.
+const SECOND: &str = "~b";
+
+/// Returns an instance's log name without what tells its two names apart.
+pub(crate) fn plain(instance: &str) -> &str {
+    instance.split_once('~').map_or(instance, |(name, _)| name)
 }
 
 /// Returns the directory of logs for which the configuration names no other.
@@ -26,13 +36,17 @@ pub(crate) fn configured(project: &Project, place: &Place) -> Vec<Source> {
     let of_service = |service: &proc_spec::ServiceSpec| {
         let logs = |index| {
             let instance = service.for_instance(&project.name, index);
-            Source {
-                instance: instance_name(&service.name, index, service.instances),
+            let name = instance_name(&service.name, index, service.instances);
+            let dir = instance.log.dir.unwrap_or_else(|| usual_dir(place));
+            // After a rolling restart it writes to the second of its two names.
+            [name.clone(), format!("{name}{SECOND}")].map(|instance| Source {
+                instance,
+                shown: name.clone(),
                 service: service.name.clone(),
-                dir: instance.log.dir.unwrap_or_else(|| usual_dir(place)),
-            }
+                dir: dir.clone(),
+            })
         };
-        (1..=service.instances).map(logs).collect::<Vec<_>>()
+        (1..=service.instances).flat_map(logs).collect::<Vec<_>>()
     };
     project.services.iter().flat_map(of_service).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::broadcast;
 
+use crate::offline::is_of;
 use crate::view::Event;
 
 /// How many transitions are kept in memory; older ones are in the journal.
@@ -96,7 +97,7 @@ impl History {
             .iter()
             .rev()
             .filter(|event| event.service.as_deref() == Some(service))
-            .filter(|event| instance.is_none() || event.instance.as_deref() == instance)
+            .filter(|event| instance.is_none_or(|name| is_of(event, name)))
             .take(last)
             .cloned()
             .collect();

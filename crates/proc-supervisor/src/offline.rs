@@ -1,5 +1,6 @@
 //! What can be said of a project without its supervisor, from the records alone.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 use proc_store::{Read, StateDir, read_since};
 
 use crate::driver::{is_alive, overall};
-use crate::record::{InstanceRecord, ProjectRecord};
+use crate::record::{InstanceRecord, Part, ProjectRecord};
 use crate::stamp::Stamp;
 use crate::state::{Desired, State};
 use crate::view::{Event, ProjectStatus, ServiceStatus, Why};
@@ -57,7 +58,7 @@ pub fn status(state_dir: &Path) -> Result<ProjectStatus, OfflineError> {
     };
     let found = state.read_services::<InstanceRecord>().map_err(fail)?;
     degraded.extend(found.set_aside.iter().map(ToString::to_string));
-    let records: Vec<InstanceRecord> = found.records.into_iter().map(|(_, r)| r).collect();
+    let records = found.records;
     let now = Stamp::from(SystemTime::now());
     let services = project
         .order
@@ -75,14 +76,18 @@ pub fn status(state_dir: &Path) -> Result<ProjectStatus, OfflineError> {
 fn service(
     name: &str,
     project: &ProjectRecord,
-    records: &[InstanceRecord],
+    records: &[(String, InstanceRecord)],
     now: Stamp,
 ) -> ServiceStatus {
     let record = project.services.get(name);
     let mut instances: Vec<_> = records
         .iter()
-        .filter(|record| record.service == name)
-        .map(|record| record.status(is_alive(record.identity.as_ref()), now))
+        .filter(|(_, record)| record.service == name && record.part == Part::Current)
+        .map(|(key, record)| {
+            let mut status = record.status(is_alive(record.identity.as_ref()), now);
+            status.log_name = Some(key.clone());
+            status
+        })
         .collect();
     instances.sort_by_key(|instance| instance.index);
     let state = overall(instances.iter().map(|instance| instance.state));
@@ -105,6 +110,17 @@ fn reason(instances: &[crate::view::InstanceStatus], state: State) -> String {
     first
         .map(|instance| instance.reason.clone())
         .unwrap_or_default()
+}
+
+/// Returns the names by which instances are shown, by the names of their logs. A name is shown
+/// differently when the number of instances has changed, and after a rolling restart. What cannot
+/// be read is left out. Blocks on the disk.
+#[must_use]
+pub fn log_names(state_dir: &Path) -> BTreeMap<String, String> {
+    let found = StateDir::at(state_dir).read_services::<InstanceRecord>();
+    let records = found.map(|found| found.records).unwrap_or_default();
+    let current = records.into_iter().filter(|(_, r)| r.part == Part::Current);
+    current.map(|(key, record)| (key, record.shown)).collect()
 }
 
 /// Returns the transitions after number `since`, oldest first. Blocks on the disk.
@@ -136,13 +152,21 @@ pub fn why(state_dir: &Path, name: &str, last: usize) -> Result<Why, OfflineErro
     let mut all = events(state_dir, 0)?;
     all.retain(|event| {
         event.service.as_deref() == Some(&service.name)
-            && (service.name == name || event.instance.as_deref() == Some(name))
+            && (service.name == name || is_of(event, name))
     });
     all.drain(..all.len().saturating_sub(last));
     Ok(Why {
         service,
         events: all,
     })
+}
+
+/// Returns whether an event is of the instance shown by `name`, or of one that was to replace it
+/// or was replaced by it in a rolling restart.
+pub(crate) fn is_of(event: &Event, name: &str) -> bool {
+    let instance = event.instance.as_deref().unwrap_or_default();
+    let rest = instance.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('~'))
 }
 
 /// Returns a journal's events after number `since`. Lines of another format are left out.

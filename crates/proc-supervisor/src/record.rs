@@ -51,6 +51,19 @@ pub(crate) struct ServiceRecord {
     pub(crate) image: Image,
 }
 
+/// What an instance is to its index: during a rolling restart there are two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// The one that counts.
+    #[default]
+    Current,
+    /// It takes the place of the one with this key when it is ready.
+    New(String),
+    /// It has been replaced, and ends.
+    Old,
+}
+
 /// One instance: `services/<instance>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct InstanceRecord {
@@ -60,6 +73,9 @@ pub(crate) struct InstanceRecord {
     pub(crate) index: u32,
     /// The name it is shown by.
     pub(crate) shown: String,
+    /// What it is to its index during a rolling restart.
+    #[serde(default)]
+    pub(crate) part: Part,
     /// Its state.
     pub(crate) state: State,
     /// What is wanted of it.
@@ -115,6 +131,7 @@ impl InstanceRecord {
         let started_at = self.started_at.filter(|_| alive);
         InstanceStatus {
             name: self.shown.clone(),
+            log_name: None,
             index: self.index,
             state: self.state_without_supervisor(alive),
             ready: self.ready && alive,

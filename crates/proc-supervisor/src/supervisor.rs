@@ -86,6 +86,7 @@ impl Supervisor {
             writer,
             history: History::new(opened.next, opened.events),
             tickets: Vec::new(),
+            buckets: BTreeMap::new(),
             trouble: BTreeMap::new(),
             hold: true,
             ending: None,

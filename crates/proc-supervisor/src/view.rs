@@ -64,6 +64,10 @@ pub struct InstanceStatus {
     pub name: String,
     /// Its index from 1.
     pub index: u32,
+    /// What the names of its log files begin with. It is kept while `name` changes with the number
+    /// of instances, and alternates over rolling restarts.
+    #[serde(default)]
+    pub log_name: Option<String>,
     /// Its state.
     pub state: State,
     /// Whether it is ready.

@@ -487,41 +487,261 @@ async fn every_event_has_a_number_and_every_exit_one_event() {
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
 }
 
+async fn roll(handle: &Handle) -> proc_supervisor::Report {
+    let options = RestartOptions {
+        rolling: true,
+        no_wait: false,
+    };
+    let restarted = handle.restart(names(&["web"]), options, me("restart"));
+    restarted.await.unwrap()
+}
+
+/// What `status` shows of `web`: a name, whether it is ready, and its pid, per instance.
+async fn shown(handle: &Handle) -> Vec<(String, bool, u32)> {
+    let status = handle.status().await.unwrap();
+    let instances = status.services[0].instances.iter();
+    instances
+        .map(|i| (i.name.clone(), i.ready, i.pid.unwrap_or(0)))
+        .collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_rolling_restart_goes_one_by_one_and_ends_at_the_first_that_fails() {
+async fn a_rolling_restart_ends_the_old_only_when_the_new_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let handle = up(&fake, dir.path(), vec![service("web")]).await;
+    assert!(settled(&handle).await.ok());
+    let before = shown(&handle).await;
+    let (report, during) = tokio::join!(roll(&handle), async {
+        tokio::time::sleep(ms(500)).await;
+        (
+            shown(&handle).await,
+            fake.is_live("web"),
+            fake.is_live("web~b"),
+        )
+    });
+    assert!(report.ok(), "{report:?}");
+    let new = fake.starts_of("web~b")[0];
+    let end = fake.asked().into_iter().find(|a| a.what == "stop").unwrap();
+    assert_eq!((end.at - new, end.instance.as_str()), (secs(1), "web"));
+    assert_eq!(
+        during,
+        (before.clone(), true, true),
+        "one is shown: the one that serves"
+    );
+    let after = shown(&handle).await;
+    assert_eq!(after.len(), 1);
+    assert!(after[0].1 && after[0].0 == "web" && after[0].2 != before[0].2);
+    assert!(!fake.is_live("web") && fake.is_live("web~b"));
+    // Nobody who follows `web` sees it down, and no exit is counted twice.
+    let events = proc_supervisor::offline::events(dir.path(), 0).unwrap();
+    let mut exits = std::collections::BTreeSet::new();
+    for event in &events {
+        if event.instance.as_deref() == Some("web") {
+            assert_ne!(event.to, Some(State::Stopped), "{event:?}");
+        }
+        if let Some(exit) = &event.exit {
+            assert!(exits.insert(exit.run), "{event:?}");
+        }
+    }
+    let why = handle.why("web".to_owned(), 50).await.unwrap();
+    assert!(why.events.iter().any(|e| {
+        e.cause.kind == "rolling"
+            && e.cause
+                .detail
+                .as_deref()
+                .is_some_and(|d| d.contains("replaces pid"))
+    }));
+
+    // And back again: the first key is free.
+    assert!(roll(&handle).await.ok());
+    assert!(fake.is_live("web") && !fake.is_live("web~b"));
+    assert!(
+        handle
+            .stop(vec![], StopOptions::default(), me("stop"))
+            .await
+            .unwrap()
+            .ok()
+    );
+    assert!(!fake.is_live("web") && !fake.is_live("web~b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_instance_that_does_not_become_ready_leaves_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
     let mut web = service("web");
     web.instances = 3;
     let handle = up(&fake, dir.path(), vec![web]).await;
     assert!(settled(&handle).await.ok());
-    let rolling = || {
-        let options = RestartOptions {
-            rolling: true,
-            no_wait: false,
-        };
-        handle.restart(names(&["web"]), options, me("restart"))
+    let before = shown(&handle).await;
+    let bad = Behaviour {
+        ends: vec![(ms(300), 3)],
+        ..Behaviour::default()
     };
-    assert!(rolling().await.unwrap().ok());
-    let second = |name| fake.starts_of(name)[1];
-    assert_eq!(
-        second("web-2") - second("web-1"),
-        secs(1),
-        "ready before the next"
-    );
-    assert_eq!(second("web-3") - second("web-2"), secs(1));
-
-    fake.behaves(
-        "web-2",
-        Behaviour {
-            not_found: true,
-            ..Behaviour::default()
-        },
-    );
-    let report = rolling().await.unwrap();
+    fake.behaves("web-2~b", bad);
+    let report = roll(&handle).await;
     let ok: Vec<bool> = report.outcomes.iter().map(|outcome| outcome.ok).collect();
     assert_eq!(ok, [true, false, false], "{report:?}");
-    assert_eq!(fake.run("web-3"), 2, "the last one keeps running as it was");
+    assert!(
+        report.outcomes[1].message.contains("exit code 3"),
+        "{report:?}"
+    );
+    let after = shown(&handle).await;
+    assert_ne!(before[0].2, after[0].2);
+    assert_eq!(before[1..], after[1..], "as they were");
+    assert_eq!(fake.starts_of("web-2~b").len(), 1, "given up at once");
+    let why = handle.why("web-2".to_owned(), 50).await.unwrap();
+    let kept = |detail: &str| detail.starts_with("kept:") && detail.contains("exit code 3");
+    let details = why.events.iter().filter_map(|e| e.cause.detail.as_deref());
+    assert!(details.into_iter().any(kept), "{why:?}");
+    let reason = why.service.instances[1].reason.clone();
+    assert!(kept(&reason), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_both_sides_of_a_rolling_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let handle = up(&fake, dir.path(), vec![service("web")]).await;
+    assert!(settled(&handle).await.ok());
+    let (rolled, stopped) = tokio::join!(roll(&handle), async {
+        tokio::time::sleep(ms(500)).await;
+        let options = StopOptions::default();
+        handle
+            .stop(names(&["web"]), options, me("stop"))
+            .await
+            .unwrap()
+    });
+    assert!(stopped.ok(), "{stopped:?}");
+    assert!(!rolled.ok(), "{rolled:?}");
+    assert!(!fake.is_live("web") && !fake.is_live("web~b"));
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(state(&handle, "web").await, State::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_follows_ends_what_a_rolling_restart_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let web = || {
+        let mut web = service("web");
+        web.start_seconds = secs(1000);
+        web
+    };
+    let handle = up(&fake, dir.path(), vec![web()]).await;
+    assert!(settled(&handle).await.ok());
+    assert!(roll(&handle).await.ok());
+    let options = RestartOptions {
+        rolling: true,
+        no_wait: true,
+    };
+    handle
+        .restart(names(&["web"]), options, me("restart"))
+        .await
+        .unwrap();
+    tokio::time::sleep(secs(100)).await;
+    assert!(fake.is_live("web") && fake.is_live("web~b"));
+    let pid = shown(&handle).await[0].2;
+    handle.leave().await.unwrap();
+    let handle = resume(&fake, dir.path(), vec![web()]).await;
+    assert!(settled(&handle).await.ok());
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(shown(&handle).await, [("web".to_owned(), true, pid)]);
+    assert!(!fake.is_live("web") && fake.is_live("web~b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_budget_spreads_restarts_that_nobody_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let all: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    let mut options = options(
+        &fake,
+        dir.path(),
+        all.iter().map(|name| service(name)).collect(),
+    );
+    options.project.restart_budget = Some(proc_policy::BucketRate {
+        burst: 2,
+        every: secs(10),
+    });
+    let handle = proc_supervisor::Supervisor::start(options).await.unwrap();
+    assert!(
+        settled(&handle).await.ok(),
+        "a start by hand needs no budget"
+    );
+    let begin = tokio::time::Instant::now();
+    for name in &all {
+        fake.end(name, ProcessEnd::Exited(1)).await;
+    }
+    tokio::time::sleep(secs(1)).await;
+    let status = handle.status().await.unwrap();
+    let waiting: Vec<_> = status
+        .services
+        .iter()
+        .flat_map(|service| &service.instances)
+        .filter(|instance| instance.state == State::Pending)
+        .collect();
+    assert_eq!(waiting.len(), 4);
+    for instance in waiting {
+        assert!(
+            instance.reason.starts_with("restart budget of the project"),
+            "{instance:?}"
+        );
+        assert!(instance.retry_at.is_some());
+    }
+    // A start by hand clears every limit.
+    let by_hand = handle.start(names(&["s5"]), StartOptions::default(), me("start"));
+    assert!(by_hand.await.unwrap().ok());
+    assert!(settled(&handle).await.ok());
+    let mut again: Vec<u64> = all
+        .iter()
+        .map(|name| (fake.starts_of(name)[1] - begin).as_millis())
+        .map(|ms| u64::try_from(ms).unwrap())
+        .collect();
+    again.sort_unstable();
+    assert_eq!(again, [500, 500, 1000, 10500, 20500, 30500]);
+    let why = handle.why("s4".to_owned(), 50).await.unwrap();
+    assert!(why.events.iter().any(|event| event.cause.kind == "budget"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_replaced_at_its_greatest_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let mut web = service("web");
+    web.max_age = Some(secs(100));
+    let handle = up(&fake, dir.path(), vec![web]).await;
+    tokio::time::sleep(secs(150)).await;
+    let starts = fake.starts_of("web");
+    assert_eq!(starts.len(), 2);
+    assert_eq!(starts[1] - starts[0], secs(100));
+    assert_eq!(state(&handle, "web").await, State::Running);
+    let why = handle.why("web".to_owned(), 50).await.unwrap();
+    assert!(why.events.iter().any(|event| event.cause.kind == "max_age"));
+    assert_eq!(why.service.instances[0].restarts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_due_again_is_skipped_or_replaced() {
+    use proc_spec::Overlap;
+    for (overlap, more) in [(Overlap::Forbid, false), (Overlap::Replace, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Fake::new();
+        let mut job = service("job");
+        job.schedule = Some("* * * * *".parse().unwrap());
+        job.oneshot = true;
+        job.overlap = overlap;
+        // It starts at full minutes and never ends by itself.
+        let _handle = up(&fake, dir.path(), vec![job]).await;
+        tokio::time::sleep(secs(185)).await;
+        let starts = fake.starts_of("job");
+        assert_eq!(starts.len() > 2, more, "{overlap:?}");
+        assert!(starts.windows(2).all(|pair| {
+            let gap = pair[1] - pair[0];
+            gap > ms(59_900) && gap < ms(60_100)
+        }));
+    }
 }
 
 #[tokio::test(start_paused = true)]

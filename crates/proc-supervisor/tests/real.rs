@@ -117,7 +117,7 @@ fn log(home: &Path, file: &str) -> String {
 #[tokio::test]
 async fn a_service_starts_is_ready_by_a_line_and_stops() {
     let home = tempfile::tempdir().unwrap();
-    let mut web = sh("web", "echo one; echo serving; env >&2; exec sleep 1000");
+    let mut web = sh("web", "echo one; env >&2; echo serving; exec sleep 1000");
     ready_by(&mut web, ProbeKind::Log("^serving$".parse().unwrap()));
     web.start_seconds = LONG;
     let handle = up(home.path(), vec![web]).await;
@@ -469,4 +469,66 @@ fn a_crashed_supervisor_loses_nothing() {
     for (number, line) in log(&dir, "web.stdout.log").lines().enumerate() {
         assert_eq!(line, format!("line {}", number + 1));
     }
+}
+
+#[tokio::test]
+async fn a_service_above_its_memory_ceiling_is_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let mut hungry = sh("hungry", "exec sleep 1000");
+    hungry.max_memory = Some(1);
+    let mut modest = sh("modest", "exec sleep 1000");
+    modest.max_memory = Some(1 << 40);
+    let handle = up(home.path(), vec![hungry, modest]).await;
+    assert!(settled(&handle).await.ok());
+    let first = instance(&handle, "hungry").await.pid;
+    let mut events = handle.events(Some(0)).await.unwrap();
+    let found = async {
+        loop {
+            let event = events.next().await.unwrap();
+            if event.cause.kind == "max_memory" {
+                return event;
+            }
+        }
+    };
+    let event = tokio::time::timeout(LONG, found).await.unwrap();
+    assert_eq!(event.service.as_deref(), Some("hungry"));
+    assert!(event.cause.detail.unwrap().contains("bytes of memory"));
+    let settled = settled(&handle).await;
+    assert!(settled.ok(), "{settled:?}");
+    assert_ne!(instance(&handle, "hungry").await.pid, first);
+    assert_eq!(instance(&handle, "modest").await.restarts, 0);
+    down(&handle).await;
+}
+
+#[tokio::test]
+async fn a_rolling_restart_shares_the_socket_and_waits_for_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("web.sock");
+    let mut web = sh(
+        "web",
+        "test -S /proc/self/fd/3 && echo serving; exec sleep 1000",
+    );
+    web.listen = vec![format!("unix:{}", socket.display()).parse().unwrap()];
+    ready_by(&mut web, ProbeKind::Log("^serving$".parse().unwrap()));
+    web.start_seconds = LONG;
+    let handle = up(home.path(), vec![web]).await;
+    assert!(settled(&handle).await.ok());
+    let first = instance(&handle, "web").await;
+    for _ in 0..2 {
+        let before = Instant::now();
+        let options = proc_supervisor::RestartOptions {
+            rolling: true,
+            no_wait: false,
+        };
+        let report = handle.restart(vec!["web".to_owned()], options, me()).await;
+        assert!(report.unwrap().ok());
+        assert!(before.elapsed() < LONG / 2, "{:?}", before.elapsed());
+        std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    }
+    let last = instance(&handle, "web").await;
+    assert!(last.ready && last.pid != first.pid && last.name == "web");
+    assert!(!first.identity.unwrap().liveness().is_alive());
+    assert_eq!(log(home.path(), "web~b.stdout.log"), "serving\n");
+    down(&handle).await;
+    assert!(!last.identity.unwrap().liveness().is_alive());
 }

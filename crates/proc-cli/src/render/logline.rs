@@ -7,6 +7,7 @@ use proc_output::read::Entry;
 use serde::Serialize;
 
 use super::{escape_line, paint_for, timestamp};
+use crate::sources::plain;
 
 /// What each line begins with.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +75,7 @@ impl LogPrinter {
     where
         S: anstream::stream::RawStream,
     {
-        let width = names.map(str::len).max().unwrap_or(0);
+        let width = names.map(|name| plain(name).len()).max().unwrap_or(0);
         let color = anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never;
         let terminal = stream.is_terminal();
         LogPrinter {
@@ -144,12 +145,9 @@ impl LogPrinter {
             )?;
         }
         if self.prefix {
-            let style = if color {
-                paint_for(&entry.instance)
-            } else {
-                Style::new()
-            };
-            write!(out, "{style}{:<width$} |{style:#} ", entry.instance)?;
+            let name = plain(&entry.instance);
+            let style = if color { paint_for(name) } else { Style::new() };
+            write!(out, "{style}{name:<width$} |{style:#} ")?;
         }
         Ok(())
     }
@@ -158,7 +156,7 @@ impl LogPrinter {
 fn json(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
     let line = JsonLine {
         at: entry.at.map(timestamp),
-        instance: &entry.instance,
+        instance: plain(&entry.instance),
         stream: entry.stream.name(),
         offset: entry.offset,
         line: String::from_utf8_lossy(entry.text()),

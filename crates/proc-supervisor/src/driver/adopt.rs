@@ -10,6 +10,7 @@ use proc_core::Identity;
 use proc_spec::{BackendName, Command, ServiceSpec};
 use proc_store::Read;
 
+use super::instance::Part;
 use super::launch::rules;
 use super::start::chain;
 use super::{Driver, Instance};
@@ -172,19 +173,47 @@ impl Driver {
         let Some(service) = self.services.get_mut(&record.service) else {
             return;
         };
-        if service.spec.instances != record.index && !service.removed {
+        let spec = Arc::clone(&service.spec);
+        let mut part = record.part.clone();
+        // A replacement that was under way is over; what it had not replaced yet goes on.
+        if part != Part::Current {
+            part = Part::Old;
+        }
+        // A crash in the middle of a replacement may have left two: the later one counts.
+        let twin = self.instances.iter_mut().find(|(_, other)| {
+            other.service == record.service
+                && other.index == record.index
+                && other.part == Part::Current
+                && other.saved.is_some()
+        });
+        if let (Part::Current, Some((_, twin))) = (&part, twin) {
+            if twin.last_run < record.run {
+                twin.part = Part::Old;
+                twin.surplus = true;
+            } else {
+                part = Part::Old;
+            }
+        }
+        if part == Part::Current {
             // Its name is kept for life, whatever the others are called by now.
             self.instances.retain(|other, instance| {
-                other == key || instance.service != record.service || instance.index != record.index
+                other == key
+                    || instance.saved.is_some()
+                    || instance.service != record.service
+                    || instance.index != record.index
             });
         }
-        let mut machine = Machine::new(rules(&service.spec));
+        let Some(service) = self.services.get(&record.service) else {
+            return;
+        };
+        let mut machine = Machine::new(rules(&spec));
         machine.restore_counters(record.counters.clone(), record.restarts, record.attempt);
         let mut instance = Instance::new(&record.service, record.index, machine);
         instance.last_run = record.run;
         instance.counted = record.counted;
         instance.last_exit = record.last_exit.clone();
-        instance.surplus = service.removed || record.index > service.count;
+        instance.surplus = service.removed || record.index > service.count || part == Part::Old;
+        instance.part = part;
         instance.saved = Some(record.clone());
         self.instances.insert(key.to_owned(), instance);
     }
@@ -252,15 +281,19 @@ impl Driver {
         if self.instances.contains_key(key) {
             return;
         }
+        let plain = super::roll::plain(key);
         let by_index = |spec: &ServiceSpec| {
-            let index = key.strip_prefix(&format!("{}-", spec.name))?.parse().ok()?;
+            let index = plain
+                .strip_prefix(&format!("{}-", spec.name))?
+                .parse()
+                .ok()?;
             Some((spec.name.clone(), index))
         };
-        let known = self.project.services.iter().find(|spec| spec.name == key);
+        let known = self.project.services.iter().find(|spec| spec.name == plain);
         let (service, index) = known
             .map(|spec| (spec.name.clone(), 1))
             .or_else(|| self.project.services.iter().find_map(by_index))
-            .unwrap_or_else(|| (key.to_owned(), 1));
+            .unwrap_or_else(|| (plain.to_owned(), 1));
         if !self.services.contains_key(&service) {
             self.add_removed(&service, left);
         }

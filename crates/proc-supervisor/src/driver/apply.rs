@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proc_spec::{Project, ServiceSpec, instance_name};
 
 use super::ask::refused;
+use super::instance::Part;
 use super::launch::rules;
 use super::tickets::{Answer, Goal, Target, Ticket};
 use super::{Driver, Instance, Service};
@@ -55,7 +56,7 @@ impl Driver {
                     service.name
                 );
                 if self
-                    .keys_of(&service.name)
+                    .all_keys_of(&service.name)
                     .iter()
                     .any(|key| self.is_up(key))
                 {
@@ -178,11 +179,15 @@ impl Driver {
     }
 
     fn replace_processes(&mut self, service: &str, who: &Who) -> Vec<Target> {
-        let live: Vec<String> = self
-            .keys_of(service)
-            .into_iter()
-            .filter(|key| self.is_up(key))
-            .collect();
+        let keys = self.keys_of(service);
+        let spares = self.call_off_rolls(&keys);
+        self.order_stop(
+            &spares,
+            ("config", Some(who)),
+            false,
+            &StopOptions::default(),
+        );
+        let live: Vec<String> = keys.into_iter().filter(|key| self.is_up(key)).collect();
         let last = |key: &String| self.instances.get(key).map_or(0, |i| i.last_run);
         let goals: Vec<(String, u64)> = live.iter().map(|key| (key.clone(), last(key))).collect();
         self.order_stop(&live, ("config", Some(who)), true, &StopOptions::default());
@@ -198,7 +203,7 @@ impl Driver {
             service.removed = true;
             service.wanted = Desired::Down;
         }
-        let keys = self.keys_of(service);
+        let keys = self.all_keys_of(service);
         for key in &keys {
             if let Some(instance) = self.instances.get_mut(key) {
                 instance.surplus = true;
@@ -259,13 +264,15 @@ impl Driver {
         };
         let (count, wanted) = (service.count, service.wanted);
         let mut surplus = Vec::new();
-        for key in self.keys_of(name) {
+        for key in self.all_keys_of(name) {
             if let Some(instance) = self.instances.get_mut(&key) {
-                instance.surplus = instance.index > count;
-                if instance.surplus {
-                    surplus.push(key);
+                instance.surplus = instance.index > count || instance.part == Part::Old;
+                if instance.index > count {
+                    surplus.push(key.clone());
                 }
             }
+            // The name it is shown by may be another from now on.
+            self.record(&key, Vec::new());
         }
         self.order_stop(
             &surplus,
@@ -294,12 +301,12 @@ impl Driver {
         let present: BTreeSet<u32> = self
             .instances
             .values()
-            .filter(|instance| instance.service == name)
+            .filter(|instance| instance.service == name && !instance.is_spare())
             .map(|instance| instance.index)
             .collect();
         let mut added = Vec::new();
         for index in (1..=count).filter(|index| !present.contains(index)) {
-            let key = instance_name(name, index, count);
+            let key = self.free_key(&instance_name(name, index, count));
             let machine = Machine::new(rules(&spec));
             self.instances
                 .insert(key.clone(), Instance::new(name, index, machine));

@@ -117,7 +117,10 @@ impl Driver {
             }
         }
         self.save_project(false);
+        let spares = self.call_off_rolls(&keys);
+        self.order_stop(&spares, ("stop", Some(who)), false, options);
         self.order_stop(&keys, ("stop", Some(who)), false, options);
+        let keys: Vec<String> = keys.into_iter().chain(spares).collect();
         self.answer_after(&keys, Goal::Down, options.no_wait, reply);
     }
 
@@ -152,6 +155,13 @@ impl Driver {
         };
         let goals: Vec<Goal> = keys.iter().map(goal).collect();
         if !options.rolling {
+            let spares = self.call_off_rolls(&keys);
+            self.order_stop(
+                &spares,
+                ("restart", Some(who)),
+                false,
+                &StopOptions::default(),
+            );
             self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
             if options.no_wait {
                 return self.answer(Answer::Report(reply), Report::default());
@@ -160,9 +170,15 @@ impl Driver {
         let pairs = keys.iter().zip(goals);
         let targets = pairs.map(|(key, goal)| self.target(key, goal)).collect();
         let rolling = options.rolling.then(|| who.clone());
+        let answer = if options.rolling && options.no_wait {
+            self.answer(Answer::Report(reply), Report::default());
+            Answer::Nobody
+        } else {
+            Answer::Report(reply)
+        };
         self.tickets.push(super::Ticket {
             targets,
-            answer: Answer::Report(reply),
+            answer,
             rolling,
         });
     }

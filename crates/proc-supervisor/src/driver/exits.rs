@@ -73,6 +73,7 @@ impl Driver {
         let exit = convert(exit);
         // Should the machine be in no state to take it, it has been told of that run already.
         instance.last_exit = Some(last_exit(&exit));
+        self.share_exit(key);
         self.drive(key, machine::Event::Exited { run, exit });
     }
 

@@ -81,7 +81,10 @@ impl Driver {
     fn ended_by_a_service(&self) -> Option<Finished> {
         self.instances.iter().find_map(|(key, instance)| {
             let state = instance.machine.state();
-            if !matches!(state, State::Exited | State::Failed) || !instance.ended_here {
+            if instance.is_spare()
+                || !matches!(state, State::Exited | State::Failed)
+                || !instance.ended_here
+            {
                 return None;
             }
             let spec = &self.services.get(&instance.service)?.spec;
@@ -116,7 +119,7 @@ impl Driver {
         let wanted = || {
             self.instances.iter().filter(|(_, instance)| {
                 let service = self.services.get(&instance.service);
-                service.is_some_and(|service| service.wanted == Desired::Up)
+                !instance.is_spare() && service.is_some_and(|service| service.wanted == Desired::Up)
             })
         };
         let ended = |key: &String, phase: Phase| match phase {
@@ -194,7 +197,10 @@ impl Driver {
             ok: instance.survivors.is_empty(),
             message: instance.machine.reason().to_owned(),
         };
-        self.instances.iter().map(outcome).collect()
+        let all = self.instances.iter();
+        all.filter(|(_, instance)| !instance.is_spare() || !instance.survivors.is_empty())
+            .map(outcome)
+            .collect()
     }
 
     /// Ends the keepers of what is down.

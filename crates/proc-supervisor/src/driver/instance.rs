@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::notify::Notify;
 use crate::machine::{Machine, Phase};
 use crate::record::InstanceRecord;
+pub(crate) use crate::record::Part;
 use crate::view::{LastExit, SurvivorView, Who};
 
 /// One instance of a service.
@@ -45,6 +46,8 @@ pub(crate) struct Instance {
     pub(crate) notify: Notify,
     /// Its status in its own words.
     pub(crate) status_text: Option<String>,
+    /// What reads how much memory it takes.
+    pub(crate) meter: Option<JoinHandle<()>>,
     /// What feeds the log probe.
     pub(crate) feed: Option<JoinHandle<()>>,
     pub(crate) hooks: Option<(u64, JoinHandle<()>)>,
@@ -52,6 +55,12 @@ pub(crate) struct Instance {
     pub(crate) trouble: BTreeMap<String, String>,
     /// It goes when it is down.
     pub(crate) surplus: bool,
+    /// What it is to its index during a rolling restart.
+    pub(crate) part: Part,
+    /// When the restart budgets let it start, while it waits for that.
+    pub(crate) turn: Option<Duration>,
+    /// What the last rolling restart came to, where it kept this instance.
+    pub(crate) note: String,
     /// Its backend is forgetting it.
     pub(crate) forgetting: bool,
     /// What was recorded last.
@@ -87,17 +96,29 @@ impl Instance {
             probes: BTreeMap::new(),
             notify: Notify::default(),
             status_text: None,
+            meter: None,
             feed: None,
             hooks: None,
             trouble: BTreeMap::new(),
             surplus: false,
+            part: Part::Current,
+            turn: None,
+            note: String::new(),
             forgetting: false,
             saved: None,
         }
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.machine.next_deadline().map(|(due, _)| due)
+    /// Returns whether it is not the one that stands for its index.
+    pub(crate) const fn is_spare(&self) -> bool {
+        !matches!(self.part, Part::Current)
+    }
+
+    /// Returns when something is to be done by itself; a turn that has come is not awaited.
+    pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let timer = self.machine.next_deadline().map(|(due, _)| due);
+        let turn = self.turn.filter(|turn| *turn > now);
+        timer.into_iter().chain(turn).min()
     }
 
     /// Returns whether it is being ended at this moment.

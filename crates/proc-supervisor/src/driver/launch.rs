@@ -228,6 +228,8 @@ pub(crate) fn rules(spec: &ServiceSpec) -> Rules {
         detached: spec.detached,
         oneshot: spec.oneshot,
         scheduled: spec.schedule.is_some(),
+        overlap_replaces: spec.overlap == proc_spec::Overlap::Replace,
+        max_age: spec.max_age,
         hooks: HookSet {
             pre_start: !spec.hooks.pre_start.is_empty(),
             post_start: !spec.hooks.post_start.is_empty(),

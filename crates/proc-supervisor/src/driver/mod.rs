@@ -9,15 +9,18 @@
 mod adopt;
 mod apply;
 mod ask;
+mod budget;
 mod exits;
 mod finish;
 mod hooks;
 mod instance;
 mod launch;
 mod listen;
+mod memory;
 mod notify;
 mod probes;
 mod records;
+mod roll;
 mod start;
 mod status;
 mod stop;
@@ -32,6 +35,7 @@ use proc_backends::{
 };
 use proc_core::StopReport;
 use proc_hooks::Phase as HookPhase;
+use proc_policy::Bucket;
 use proc_probe::ProbeEvent;
 use proc_spec::{Project, ServiceSpec};
 use tokio::sync::{mpsc, watch};
@@ -96,6 +100,8 @@ pub(crate) enum Msg {
         epoch: u64,
         line: Vec<u8>,
     },
+    /// How much memory the processes of an instance take, in bytes.
+    Memory { key: String, epoch: u64, bytes: u64 },
     /// A surplus instance has been forgotten by its backend.
     Forgotten { key: String },
 }
@@ -149,6 +155,8 @@ pub(crate) struct Driver {
     pub(crate) writer: End,
     pub(crate) history: History,
     pub(crate) tickets: Vec<Ticket>,
+    /// How many restarts nobody asked for are still allowed: of groups by name, and of all.
+    pub(crate) buckets: BTreeMap<Option<String>, Bucket>,
     /// What does not work, by what it is.
     pub(crate) trouble: BTreeMap<String, String>,
     /// Nothing is started: only what lives is looked after.
@@ -188,10 +196,11 @@ impl Driver {
 
     /// Waits for one event and takes it.
     async fn next(&mut self, inputs: &mut Inputs) {
+        let now = self.clock.now();
         let deadline = self
             .instances
             .values()
-            .filter_map(Instance::next_deadline)
+            .filter_map(|instance| instance.next_deadline(now))
             .min();
         let deadline = deadline.map(|due| self.clock.instant(due));
         let due = async {
@@ -223,6 +232,7 @@ impl Driver {
             Msg::Probe { key, epoch, event } => self.probed(&key, epoch, &event),
             Msg::Notified { key, epoch, said } => self.notified(&key, epoch, said),
             Msg::Line { key, epoch, line } => self.line(&key, epoch, &line),
+            Msg::Memory { key, epoch, bytes } => self.measured(&key, epoch, bytes),
             Msg::Forgotten { key } => self.forgotten(&key),
         }
     }
@@ -273,6 +283,7 @@ impl Driver {
 
     /// Makes what is wanted come about, as far as it can at this moment.
     fn reconcile(&mut self) {
+        self.advance_rolls();
         self.release_stops();
         self.open_gates();
         self.remove_surplus();
@@ -282,10 +293,23 @@ impl Driver {
 
     /// Returns the keys of a service's instances, by index.
     pub(crate) fn keys_of(&self, service: &str) -> Vec<String> {
+        self.keys_where(service, |instance| !instance.is_spare())
+    }
+
+    /// Returns the keys of all that runs for a service: during a rolling restart an index has two.
+    pub(crate) fn all_keys_of(&self, service: &str) -> Vec<String> {
+        self.keys_where(service, |_| true)
+    }
+
+    pub(crate) fn keys_where(
+        &self,
+        service: &str,
+        wanted: impl Fn(&Instance) -> bool,
+    ) -> Vec<String> {
         let mut keys: Vec<(u32, String)> = self
             .instances
             .iter()
-            .filter(|(_, instance)| instance.service == service)
+            .filter(|(_, instance)| instance.service == service && wanted(instance))
             .map(|(key, instance)| (instance.index, key.clone()))
             .collect();
         keys.sort();

@@ -177,6 +177,14 @@ impl Driver {
 }
 
 impl Notify {
+    /// Returns what a replacement begins with: the descriptors that the service keeps here.
+    pub(super) fn successor(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            ..Self::default()
+        }
+    }
+
     fn open(
         &mut self,
         path: &std::path::Path,

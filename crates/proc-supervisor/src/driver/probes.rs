@@ -1,7 +1,5 @@
 //! Probes of a live run, and what feeds those that look at output.
 
-use std::sync::Arc;
-
 use proc_probe::{Change, Probe, ProbeContext, ProbeEvent, ProbeKind, ProbeTask, Role};
 
 use super::instance::role_name;
@@ -15,10 +13,9 @@ impl Driver {
         let Some(instance) = self.instances.get(key) else {
             return;
         };
-        let Some(service) = self.services.get(&instance.service) else {
+        let Some(spec) = self.spec_of(key) else {
             return;
         };
-        let spec = Arc::clone(&service.spec);
         let starting = instance.machine.rules().startup && !instance.machine.has_passed_startup();
         let roles: &[(Role, &Option<Probe>)] = if starting {
             &[(Role::Startup, &spec.startup)]
@@ -32,6 +29,7 @@ impl Driver {
         }
         self.feed_log_probes(key);
         self.hear(key);
+        self.meter(key);
     }
 
     /// Stops probing.
@@ -39,6 +37,9 @@ impl Driver {
         self.stop_hearing(key);
         if let Some(instance) = self.instances.get_mut(key) {
             instance.probes.clear();
+            if let Some(meter) = instance.meter.take() {
+                meter.abort();
+            }
             if let Some(feed) = instance.feed.take() {
                 feed.abort();
             }

@@ -1,6 +1,7 @@
 //! Transitions and records: what is told, and what is left on the disk.
 
 use super::exits::{millis, signal_name};
+use super::instance::Part;
 use super::{Driver, Instance};
 use crate::clock::Clock;
 use crate::machine::{Exit, Timer, Transition};
@@ -156,9 +157,12 @@ impl Driver {
         let Some(instance) = self.instances.get(key) else {
             return key.to_owned();
         };
-        match self.services.get(&instance.service) {
-            Some(service) if !instance.surplus && !service.removed => {
-                proc_spec::instance_name(&instance.service, instance.index, service.count)
+        let name = |count| proc_spec::instance_name(&instance.service, instance.index, count);
+        match (self.services.get(&instance.service), &instance.part) {
+            (Some(service), Part::New(_)) => format!("{}~new", name(service.count)),
+            (Some(service), Part::Old) => format!("{}~old", name(service.count)),
+            (Some(service), Part::Current) if !instance.surplus && !service.removed => {
+                name(service.count)
             }
             _ => key.to_owned(),
         }
@@ -197,6 +201,7 @@ fn instance_record(instance: &Instance, shown: String, event: Option<Event>) -> 
         service: instance.service.clone(),
         index: instance.index,
         shown,
+        part: instance.part.clone(),
         state: machine.state(),
         desired: machine.desired(),
         ready: machine.is_ready(),

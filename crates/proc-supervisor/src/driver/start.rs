@@ -20,12 +20,21 @@ impl Driver {
         for (priority, key) in self.pending() {
             let event = match self.gate(&key) {
                 Gate::Open => match self.earlier(priority) {
-                    None => Event::Gate,
+                    None => self
+                        .budget(&key)
+                        .map_or(Event::Gate, |reason| Event::Waits {
+                            kind: "budget",
+                            reason,
+                        }),
                     Some(other) => Event::Waits {
+                        kind: "dependency",
                         reason: format!("waits for `{other}` to start first"),
                     },
                 },
-                Gate::Waits(reason) | Gate::Blocked(reason) => Event::Waits { reason },
+                Gate::Waits(reason) | Gate::Blocked(reason) => Event::Waits {
+                    kind: "dependency",
+                    reason,
+                },
             };
             if !self.knows(&key, &event) {
                 self.drive(&key, event);
@@ -35,7 +44,7 @@ impl Driver {
 
     /// Returns whether a pending instance has been told this already.
     fn knows(&self, key: &str, event: &Event) -> bool {
-        let Event::Waits { reason } = event else {
+        let Event::Waits { reason, .. } = event else {
             return false;
         };
         self.instances
@@ -76,7 +85,8 @@ impl Driver {
         });
         let on_its_way = lower.find(|(key, instance)| match instance.machine.phase() {
             Phase::PreStart | Phase::Spawning => true,
-            Phase::Pending => self.gate(key) == Gate::Open,
+            // One that waits for its budget holds up nobody else.
+            Phase::Pending => instance.turn.is_none() && self.gate(key) == Gate::Open,
             _ => false,
         });
         on_its_way.map(|(key, _)| key.as_str())
@@ -96,7 +106,7 @@ impl Driver {
         let instances = || {
             self.instances
                 .values()
-                .filter(|i| i.service == name && !i.surplus)
+                .filter(|i| i.service == name && !i.surplus && !i.is_spare())
         };
         let mut state = overall(instances().map(|instance| instance.machine.state()));
         // One that is about to go down holds nobody's needs any more.
@@ -124,6 +134,8 @@ impl Driver {
         instance.survivors.clear();
         instance.status_text = None;
         instance.sequence = None;
+        instance.note.clear();
+        instance.turn = None;
         let epoch = instance.epoch;
         let backend = instance.service.clone();
         let backend = self.backend_of(&backend);

@@ -95,8 +95,10 @@ impl Driver {
 
     pub(super) fn service_status(&self, name: &str) -> Option<ServiceStatus> {
         let service = self.services.get(name)?;
+        // During a rolling restart an index has two; what survived its end is shown as well.
+        let shown = |instance: &Instance| !instance.is_spare() || !instance.survivors.is_empty();
         let instances: Vec<InstanceStatus> = self
-            .keys_of(name)
+            .keys_where(name, shown)
             .iter()
             .filter_map(|key| Some(self.instance_status(key, self.instances.get(key)?)))
             .collect();
@@ -122,6 +124,7 @@ impl Driver {
         let due = match machine.state() {
             State::Backoff => machine.deadline(Timer::Retry),
             State::Scheduled => machine.deadline(Timer::Schedule),
+            State::Pending => instance.turn,
             _ => None,
         };
         let sockets = self.services.get(&instance.service).into_iter();
@@ -130,6 +133,7 @@ impl Driver {
             index: instance.index,
             state: machine.state(),
             ready: machine.is_ready(),
+            log_name: Some(key.to_owned()),
             reason: self.reason(instance),
             pid: live.map(|started| started.pid),
             identity: live.map(|started| started.identity.clone()),
@@ -152,7 +156,10 @@ impl Driver {
     /// Why an instance is in its state; of a live one that is not ready, what its probe saw last.
     fn reason(&self, instance: &Instance) -> String {
         let machine = &instance.machine;
-        if !machine.reason().is_empty() || machine.is_ready() || !machine.is_live() {
+        if machine.is_ready() && machine.reason().is_empty() {
+            return instance.note.clone();
+        }
+        if !machine.reason().is_empty() || !machine.is_live() {
             return machine.reason().to_owned();
         }
         let probe = instance

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::roll::Begun;
 use super::{Driver, Instance};
 use crate::graph::Gate;
 use crate::handle::Reply;
@@ -44,6 +45,8 @@ pub(crate) enum Goal {
     Down,
     /// Its turn in a row has not come yet.
     Turn,
+    /// A new instance is on its way to take its place.
+    Roll,
 }
 
 /// Whom to answer.
@@ -51,6 +54,8 @@ pub(crate) enum Goal {
 pub(crate) enum Answer {
     Report(Reply<Report>),
     Applied(Reply<(Vec<PlanEntry>, Report)>, Vec<PlanEntry>),
+    /// Somebody who does not wait.
+    Nobody,
 }
 
 impl Answer {
@@ -58,6 +63,7 @@ impl Answer {
         match self {
             Self::Report(reply) => reply.is_closed(),
             Self::Applied(reply, _) => reply.is_closed(),
+            Self::Nobody => true,
         }
     }
 
@@ -66,6 +72,7 @@ impl Answer {
         match self {
             Self::Report(reply) => drop(reply.send(Ok(report))),
             Self::Applied(reply, plan) => drop(reply.send(Ok((plan, report)))),
+            Self::Nobody => {}
         }
     }
 }
@@ -93,11 +100,12 @@ impl Driver {
     /// Answers every request whose time has come.
     pub(super) fn settle_tickets(&mut self) {
         for mut ticket in std::mem::take(&mut self.tickets) {
-            if ticket.answer.is_closed() {
+            // A row that has begun goes on, whether or not somebody still waits for it.
+            if ticket.answer.is_closed() && ticket.rolling.is_none() {
                 continue;
             }
             for target in &mut ticket.targets {
-                if target.outcome.is_none() && target.goal != Goal::Turn {
+                if target.outcome.is_none() && !matches!(target.goal, Goal::Turn | Goal::Roll) {
                     target.outcome = self.outcome(target);
                 }
             }
@@ -149,14 +157,28 @@ impl Driver {
             return;
         }
         if let Some(next) = targets.iter_mut().find(|target| target.goal == Goal::Turn) {
-            let run = self
-                .instances
-                .get(&next.key)
-                .map_or(0, |instance| instance.last_run);
-            next.goal = Goal::After(run);
-            let keys = [next.key.clone()];
-            self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
-            self.release_stops();
+            match self.begin_roll(&next.key, who) {
+                Begun::New => {
+                    next.goal = Goal::Roll;
+                    // Nothing else need happen before it may start.
+                    self.open_gates();
+                }
+                Begun::InPlace => {
+                    let run = self.instances.get(&next.key).map_or(0, |i| i.last_run);
+                    next.goal = Goal::After(run);
+                    let keys = [next.key.clone()];
+                    self.order_stop(&keys, ("restart", Some(who)), true, &StopOptions::default());
+                    self.release_stops();
+                }
+                Begun::NotYet => {}
+                Begun::Not(message) => {
+                    next.outcome = Some(Outcome {
+                        name: next.name.clone(),
+                        ok: false,
+                        message,
+                    });
+                }
+            }
         }
     }
 
@@ -197,7 +219,7 @@ impl Driver {
         let state = instance.machine.state();
         match goal {
             Goal::Down => self.is_down(instance),
-            Goal::Turn => None,
+            Goal::Turn | Goal::Roll => None,
             Goal::After(run) if instance.last_run <= run && !settled_without_run(state) => {
                 self.blocked(key, instance)
             }

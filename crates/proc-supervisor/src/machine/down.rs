@@ -60,6 +60,28 @@ impl Machine {
         actions.push(Action::End);
     }
 
+    /// Ends a live leader to start another one: neither a failure nor by hand.
+    pub(super) fn recycle(
+        &mut self,
+        kind: &'static str,
+        evidence: String,
+        actions: &mut Vec<Action>,
+    ) {
+        self.again = true;
+        self.restarts = self.restarts.saturating_add(1);
+        self.kind = kind;
+        self.asked = None;
+        self.retire(actions);
+        let next = if self.rules.hooks.pre_stop {
+            (Phase::PreStop, Action::Hooks(HookPhase::PreStop))
+        } else {
+            (Phase::Ending, Action::End)
+        };
+        self.enter(next.0, kind, Some(evidence.clone()), actions);
+        self.reason = evidence;
+        actions.push(next.1);
+    }
+
     pub(super) fn end_tree(&mut self, kind: &'static str, actions: &mut Vec<Action>) {
         self.retire(actions);
         self.enter(Phase::Ending, kind, None, actions);
@@ -202,6 +224,7 @@ impl Machine {
             | Event::Gate
             | Event::Waits { .. }
             | Event::Hasten
+            | Event::Recycle { .. }
             | Event::HooksDone(..)
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
@@ -270,6 +293,7 @@ impl Machine {
             | Event::Gate
             | Event::Waits { .. }
             | Event::Hasten
+            | Event::Recycle { .. }
             | Event::HooksDone(..)
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }

@@ -42,11 +42,13 @@ pub enum Timer {
     ExitMissing,
     /// The next scheduled time has come.
     Schedule,
+    /// The run has reached the age at which it is replaced.
+    MaxAge,
 }
 
 impl Timer {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// All of them.
     pub const ALL: [Self; Self::COUNT] = [
@@ -56,6 +58,7 @@ impl Timer {
         Self::Retry,
         Self::ExitMissing,
         Self::Schedule,
+        Self::MaxAge,
     ];
 }
 
@@ -78,10 +81,18 @@ pub enum Event {
     },
     /// It is wanted up, by a process that is started after this.
     Restart {
-        /// Why: `restart`, `config`, `dependency`, `watch`.
+        /// Why: `restart`, `config`, `dependency`, `group`, `rolling`.
         kind: &'static str,
         /// Who asked.
         by: Option<Who>,
+    },
+    /// A run that lives is to be followed by another one, by a rule of the service's own: neither
+    /// a failure nor a start by hand.
+    Recycle {
+        /// Why: `max_memory`, `watch`.
+        kind: &'static str,
+        /// What was seen.
+        evidence: String,
     },
     /// An end under way is to go faster.
     Hasten,
@@ -89,6 +100,8 @@ pub enum Event {
     Gate,
     /// What it needs does not hold yet.
     Waits {
+        /// One word for it: `dependency`, `budget`.
+        kind: &'static str,
         /// What it waits for, in words.
         reason: String,
     },

@@ -29,6 +29,9 @@
 //! | Backoff (backoff) | Pending | Stopped | Pending | - | - | - | - | - | - | - | - | - | retry: Pending |
 //! | Scheduled (scheduled) | Pending | Stopped | Pending | - | - | - | - | - | - | - | - | - | schedule: Pending |
 //!
+//! `Recycle`, and the timers `MaxAge` and (with an overlap that replaces) `Schedule`, do to a live
+//! leader what Restart does, but clear no limit and count as restarts.
+//!
 //! *What follows* the end of a run: survivors → Failed; asked to come back → Pending; desired down
 //! → Stopped; else the restart policy decides between Backoff, Exited and Failed (a scheduled
 //! service waits for its next time instead of Exited). `Waits` tells what Pending waits for. `Hasten` cancels the hooks of PreStop and
@@ -363,12 +366,41 @@ impl Machine {
                 now + (self.rules.start_seconds - running_for),
             );
         }
-        if let (false, Some(timeout)) = (self.ready, self.rules.start_timeout) {
+        if let Some(age) = self.rules.max_age {
+            self.arm(Timer::MaxAge, now + age.saturating_sub(running_for));
+        }
+        if self.rules.replaces() {
+            actions.push(Action::Schedule);
+        }
+        if let (false, true, Some(timeout)) =
+            (self.ready, self.awaits_evidence(), self.rules.start_timeout)
+        {
             self.arm(Timer::StartTimeout, now + timeout);
         }
         if self.started() {
             self.come_up("adopt", None, now, actions);
         }
+    }
+
+    /// Returns whether the start it waits for is a restart that nobody asked for.
+    #[must_use]
+    pub fn comes_back_by_itself(&self) -> bool {
+        self.phase == Phase::Pending && matches!(self.kind, "delay" | "group" | "dependency")
+    }
+
+    /// Tells something of an instance whose state it does not change.
+    #[must_use]
+    pub fn note(&self, kind: &'static str, by: Option<Who>, detail: String) -> Action {
+        Action::Tell(Transition {
+            from: self.told,
+            to: self.told,
+            ready: self.ready,
+            kind,
+            by,
+            detail: Some(detail),
+            exit: None,
+            delay: None,
+        })
     }
 
     fn arm(&mut self, timer: Timer, due: Duration) {

@@ -36,8 +36,19 @@ pub struct Rules {
     pub oneshot: bool,
     /// Whether a timetable starts it.
     pub scheduled: bool,
+    /// Whether a run that is still there when it is due again is replaced.
+    pub overlap_replaces: bool,
+    /// The age at which a run is replaced.
+    pub max_age: Option<Duration>,
     /// Which hooks there are.
     pub hooks: HookSet,
+}
+
+impl Rules {
+    /// Returns whether its timetable matters while it runs.
+    pub(super) const fn replaces(&self) -> bool {
+        self.scheduled && self.overlap_replaces
+    }
 }
 
 impl Default for Rules {
@@ -51,6 +62,8 @@ impl Default for Rules {
             detached: false,
             oneshot: false,
             scheduled: false,
+            overlap_replaces: false,
+            max_age: None,
             hooks: HookSet::default(),
         }
     }

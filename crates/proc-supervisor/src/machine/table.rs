@@ -204,6 +204,7 @@ fn a_gate_starts_or_runs_the_hooks_first() {
 #[test]
 fn pending_tells_what_it_waits_for_once() {
     let waits = Event::Waits {
+        kind: "dependency",
         reason: "db".to_owned(),
     };
     let (mut machine, actions) = step(Phase::Pending, waits.clone());

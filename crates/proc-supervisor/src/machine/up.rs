@@ -33,8 +33,8 @@ impl Machine {
                 actions.push(Action::Hooks(HookPhase::PreStart));
             }
             Event::Gate => self.spawn(actions),
-            Event::Waits { reason } => {
-                self.enter(Phase::Pending, "dependency", Some(reason.clone()), actions);
+            Event::Waits { kind, reason } => {
+                self.enter(Phase::Pending, kind, Some(reason.clone()), actions);
                 self.reason = reason;
             }
             Event::Stop { kind, by } => self.call_off(kind, by, actions),
@@ -42,6 +42,7 @@ impl Machine {
             // The start that is about to happen is after this request.
             Event::Restart { by, .. } => self.want_up(true, by),
             Event::Hasten
+            | Event::Recycle { .. }
             | Event::HooksDone(..)
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
@@ -76,6 +77,7 @@ impl Machine {
             | Event::Gate
             | Event::Waits { .. }
             | Event::Hasten
+            | Event::Recycle { .. }
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Exited { .. }
@@ -118,6 +120,7 @@ impl Machine {
             Event::Gate
             | Event::Waits { .. }
             | Event::Hasten
+            | Event::Recycle { .. }
             | Event::HooksDone(..)
             | Event::TreeGone { .. }
             | Event::StartupPassed
@@ -211,6 +214,17 @@ impl Machine {
                 self.again = true;
                 self.begin_stop(kind, by, actions);
             }
+            Event::Recycle { kind, evidence } => self.recycle(kind, evidence, actions),
+            Event::Due(Timer::MaxAge) => {
+                let age = self.rules.max_age.unwrap_or_default();
+                let evidence = format!("it has run for {age:?}, the longest it may");
+                self.recycle("max_age", evidence, actions);
+            }
+            Event::NextAt(due) if self.rules.replaces() => self.arm(Timer::Schedule, due.max(now)),
+            Event::Due(Timer::Schedule) => {
+                let evidence = "due again while it still runs".to_owned();
+                self.recycle("schedule", evidence, actions);
+            }
             Event::Start { by_hand, by } => {
                 let (kind, asked) = (self.kind, self.asked.clone());
                 self.want_up(by_hand, by);
@@ -281,16 +295,22 @@ impl Machine {
         if let (true, Some(limit)) = (self.awaits_evidence(), self.rules.start_timeout) {
             self.arm(Timer::StartTimeout, now + limit);
         }
+        if let Some(age) = self.rules.max_age {
+            self.arm(Timer::MaxAge, now + age);
+        }
         if let Some(exit) = ended {
             self.leader_gone(exit, now, actions);
         } else if self.desired == Desired::Down {
             self.end_tree(self.kind, actions);
         } else {
             actions.push(Action::Watch);
+            if self.rules.replaces() {
+                actions.push(Action::Schedule);
+            }
         }
     }
 
-    fn awaits_evidence(&self) -> bool {
+    pub(super) fn awaits_evidence(&self) -> bool {
         self.rules.readiness || self.rules.startup
     }
 

@@ -63,7 +63,9 @@ pub(crate) fn reader(sources: &[Source]) -> Result<LogReader, CliError> {
 }
 
 fn is_named(source: &Source, name: &str) -> bool {
-    select::matches(name, &source.instance) || select::matches(name, &source.service)
+    select::matches(name, &source.instance)
+        || select::matches(name, &source.shown)
+        || select::matches(name, &source.service)
 }
 
 /// Returns every instance that has logs or will have some: those on disk and those configured.
@@ -78,7 +80,18 @@ fn known(place: &Place, project: Option<&Project>) -> BTreeSet<Source> {
         .flat_map(|dir| on_disk(dir, services, dir == &usual))
         .collect();
     found.extend(configured);
-    found
+    // One that was the only one keeps its log's name when it becomes one of several.
+    let names = proc_supervisor::offline::log_names(&place.dirs.state);
+    let renamed = |mut source: Source| {
+        if let Some(shown) = names.get(&source.instance) {
+            source.shown.clone_from(shown);
+        }
+        source
+    };
+    let mut seen = BTreeSet::new();
+    let all = found.into_iter().map(renamed);
+    all.filter(|source| seen.insert((source.dir.clone(), source.instance.clone())))
+        .collect()
 }
 
 /// Returns the instances with files in `dir`; in a directory of the user's own only those that
@@ -88,13 +101,15 @@ fn on_disk(dir: &Path, services: &[ServiceSpec], ours: bool) -> Vec<Source> {
     instances
         .into_iter()
         .filter_map(|instance| {
-            let service = service_of(&instance, services);
+            let plain = sources::plain(&instance).to_owned();
+            let service = service_of(&plain, services);
             let name = match service {
                 Some(service) => service.name.clone(),
-                None if ours => without_number(&instance).to_owned(),
+                None if ours => without_number(&plain).to_owned(),
                 None => return None,
             };
             Some(Source {
+                shown: plain,
                 instance,
                 service: name,
                 dir: dir.to_owned(),

@@ -145,6 +145,7 @@ fn copier(
     std::fs::create_dir_all(&dir)?;
     let source = Source {
         instance: project.name.clone(),
+        shown: project.name.clone(),
         service: project.name.clone(),
         dir,
     };

@@ -164,10 +164,10 @@ fn show_last_lines(place: &Place, project: &Project, report: &Report) {
         let name = &outcome.name;
         for source in sources
             .iter()
-            .filter(|s| s.instance == *name || s.service == *name)
+            .filter(|s| s.shown == *name || s.service == *name)
         {
             for line in sources::last_lines(&source.dir, &source.instance, LAST_LINES) {
-                render::note(&format!("{} | {line}", source.instance));
+                render::note(&format!("{} | {line}", source.shown));
             }
         }
     }

@@ -132,12 +132,15 @@ impl Up<'_> {
     /// Follows instances that came later, and says what a user would want to know.
     fn tell(&mut self, event: &Event) {
         if let (Some(instance), Some(State::Starting)) = (&event.instance, event.to)
+            // During a rolling restart one has two log names, which are known already.
+            && sources::plain(instance) == instance
             && !self.logs.iter().any(|known| &known.instance == instance)
         {
             let service = event.service.clone().unwrap_or_else(|| instance.clone());
             let dir = self.dir_of(&service);
             let log = Source {
                 instance: instance.clone(),
+                shown: instance.clone(),
                 service,
                 dir,
             };
