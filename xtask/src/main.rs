@@ -9,6 +9,7 @@ mod deny;
 mod dist;
 mod example;
 mod shell;
+mod shims;
 mod suites;
 mod tidy;
 

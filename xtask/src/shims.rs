@@ -1,0 +1,139 @@
+//! What a shim costs while it has nothing to do: memory and wake-ups of 300 static ones, each keeping a service.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{cargo, read, root, run as sh, say};
+
+/// How many run at the same time.
+const COUNT: usize = 300;
+/// Targets in KiB: proportional and resident memory of one.
+const TARGETS: [(&str, u64); 2] = [("Pss", 40), ("Rss", 300)];
+
+/// Builds the static shim, runs many, and prints what one costs; a missing target is said aloud.
+///
+/// # Errors
+/// A failed build, a shim that does not start, or one that wakes up without a reason.
+pub(crate) fn run() -> Result<()> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let sysroot = read(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(&target);
+    if !library.exists() {
+        say(&format!(
+            "SKIPPED bench shim: target {target} is missing; `rustup target add {target}`"
+        ));
+        return Ok(());
+    }
+    let shim = [
+        "build",
+        "--locked",
+        "--profile",
+        "shim",
+        "-p",
+        "proc-shim",
+        "--target",
+        &target,
+    ];
+    sh(cargo(shim).env("RUSTFLAGS", "-C relocation-model=static"))?;
+    let program = root().join("target").join(&target).join("shim/proc-shim");
+    let keeper = [
+        "build",
+        "--locked",
+        "-p",
+        "proc-shim",
+        "--example",
+        "keep_many",
+    ];
+    sh(&mut cargo(keeper))?;
+    let mut keeper = Command::new(root().join("target/debug/examples/keep_many"))
+        .arg(&program)
+        .arg(COUNT.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start `keep_many`")?;
+    let measured = measure(&mut keeper);
+    // End-of-file on its standard input ends it and all of them.
+    drop(keeper.stdin.take());
+    keeper.wait()?;
+    measured
+}
+
+fn measure(keeper: &mut Child) -> Result<()> {
+    let stdout = keeper.stdout.take().context("a pipe")?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+    let pids: Vec<u32> = line
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    if pids.len() != COUNT {
+        bail!("{} of {COUNT} shims started", pids.len());
+    }
+    let before = switches(&pids)?;
+    let begun = Instant::now();
+    let mut sums = BTreeMap::new();
+    for pid in &pids {
+        for (what, size) in memory(*pid)? {
+            *sums.entry(what).or_insert(0) += size;
+        }
+    }
+    // A span of time is what is measured here, so there is no event to wait for.
+    let rest = Duration::from_secs(5).saturating_sub(begun.elapsed());
+    let (_never, silence) = std::sync::mpsc::channel::<()>();
+    let _timed_out = silence_for(&silence, rest);
+    let woken = switches(&pids)?.saturating_sub(before);
+    for (what, target) in TARGETS {
+        let each = sums.get(what).copied().unwrap_or_default() / COUNT as u64;
+        let word = if each > target { "MISSED" } else { "met" };
+        say(&format!(
+            "shim, {what} of one of {COUNT}: {each} KiB (target {target}: {word})"
+        ));
+    }
+    say(&format!(
+        "shim, wake-ups of all {COUNT} in {:?}: {woken} (target 0)",
+        begun.elapsed()
+    ));
+    if woken > 0 {
+        bail!("an idle shim woke up");
+    }
+    Ok(())
+}
+
+fn silence_for(silence: &std::sync::mpsc::Receiver<()>, time: Duration) -> bool {
+    silence.recv_timeout(time).is_err()
+}
+
+/// Returns the sizes in KiB of `smaps_rollup`.
+fn memory(pid: u32) -> Result<Vec<(&'static str, u64)>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let size = |what: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+    };
+    Ok(TARGETS
+        .iter()
+        .filter_map(|(what, _)| Some((*what, size(what)?)))
+        .collect())
+}
+
+/// Returns how often all of them went to sleep: once per wake-up.
+fn switches(pids: &[u32]) -> Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sum += line
+            .and_then(|line| line.trim().parse::<u64>().ok())
+            .context("no such line")?;
+    }
+    Ok(sum)
+}
