@@ -68,7 +68,7 @@ impl Default for Respawn {
     fn default() -> Self {
         Self {
             initial: Duration::from_millis(50),
-            max: Duration::from_secs(10),
+            max: Duration::from_secs(1),
             reset_after: Duration::from_secs(10),
             final_codes: vec![0],
         }

@@ -158,10 +158,11 @@ fn shared_parents(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns whether `dir` is one of our own fallback directories.
+/// Returns whether `dir` is one of our own fallback directories: `proc-` and a user's number, nothing else.
 fn looks_fallback(dir: &Path) -> bool {
-    dir.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with("proc-"))
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let uid = name.and_then(|name| name.strip_prefix("proc-"));
+    uid.is_some_and(|uid| !uid.is_empty() && uid.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn create(path: &Path) -> Result<(), DirError> {

@@ -89,6 +89,8 @@ struct Shim {
     /// Held for life: no second shim for this instance.
     _lock: File,
     identity: Option<Identity>,
+    /// What a service starts with that names none.
+    umask: u32,
     peers: Peers,
     recorder: Recorder,
     streams: Streams,
@@ -122,8 +124,8 @@ impl Shim {
             let _already_leader = rustix::process::setsid();
         }
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let _inherited_is_fine =
-            rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        // Our own files are nobody else's; the service goes by the umask that we came with.
+        let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -149,6 +151,7 @@ impl Shim {
             listener,
             _lock: lock,
             identity,
+            umask: umask.as_raw_mode(),
             // Last, because until here `refuse` may need it.
             peers: Peers::new(sys::inherited(client::CONTROL_FD).ok())?,
             recorder,

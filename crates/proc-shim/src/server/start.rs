@@ -75,6 +75,7 @@ impl Shim {
     ) -> Result<(), Failure> {
         self.open_logs(&spec.log)?;
         let mut attributes = spec.attributes.clone();
+        attributes.umask = attributes.umask.or(Some(self.umask));
         if spec.stdin == Stdin::Pty {
             // A controlling terminal needs a session of its own.
             attributes.session = SessionMode::Session;
