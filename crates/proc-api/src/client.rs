@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -24,6 +24,9 @@ use crate::wire::{
     Applied, ConfigRequest, Info, Named, NoOptions, ScaleRequest, SendRequest, SignalRequest,
     WaitRequest,
 };
+
+/// How many supervisors in a row may die over one request before it is given up.
+const LIVES: u32 = 100;
 
 /// A request that was not answered with a success.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +108,7 @@ impl Client {
         names: &[String],
         options: StartOptions,
     ) -> Result<Report, ClientError> {
-        self.post(
+        self.insist(
             "start",
             &Named {
                 names: names.to_vec(),
@@ -125,7 +128,7 @@ impl Client {
         names: &[String],
         options: StopOptions,
     ) -> Result<Report, ClientError> {
-        self.post(
+        self.insist(
             "stop",
             &Named {
                 names: names.to_vec(),
@@ -145,7 +148,7 @@ impl Client {
         names: &[String],
         options: RestartOptions,
     ) -> Result<Report, ClientError> {
-        self.post(
+        self.insist(
             "restart",
             &Named {
                 names: names.to_vec(),
@@ -227,16 +230,17 @@ impl Client {
         what: WaitFor,
         timeout: Option<Duration>,
     ) -> Result<Report, ClientError> {
-        let timeout_ms = timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
-        self.post(
-            "wait",
-            &WaitRequest {
+        let begin = Instant::now();
+        let ask = async || {
+            let left = timeout.map(|timeout| timeout.saturating_sub(begin.elapsed()));
+            let request = WaitRequest {
                 names: names.to_vec(),
                 what,
-                timeout_ms,
-            },
-        )
-        .await
+                timeout_ms: left.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+            };
+            self.post("wait", &request).await
+        };
+        self.again(ask).await
     }
 
     /// Returns a service and its last transitions.
@@ -265,7 +269,7 @@ impl Client {
     ///
     /// As [`Client::info`]; a configuration that cannot be used is refused with code 2.
     pub async fn plan(&self, config: &ConfigRequest) -> Result<Vec<PlanEntry>, ClientError> {
-        self.post("plan", config).await
+        self.insist("plan", config).await
     }
 
     /// Makes a configuration the running one.
@@ -283,7 +287,7 @@ impl Client {
     ///
     /// As [`Client::info`].
     pub async fn down(&self, options: StopOptions) -> Result<Report, ClientError> {
-        self.post("down", &options).await
+        self.insist("down", &options).await
     }
 
     /// Ends the supervisor and leaves its services alone.
@@ -305,7 +309,8 @@ impl Client {
         if let Some(since) = since {
             path.push_str(&format!("&since={since}"));
         }
-        let response = self.request(Method::GET, &path, Bytes::new()).await?;
+        let ask = async || self.request(Method::GET, &path, Bytes::new()).await;
+        let response = self.again(ask).await?;
         Ok(Events {
             body: response.into_body(),
             buffer: Vec::new(),
@@ -313,7 +318,31 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        decode(self.request(Method::GET, path, Bytes::new()).await?).await
+        let once = async || decode(self.request(Method::GET, path, Bytes::new()).await?).await;
+        self.again(once).await
+    }
+
+    /// Posts what may be asked twice: a supervisor that died over it is asked again when it is back.
+    async fn insist<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.again(async || self.post(path, body).await).await
+    }
+
+    /// Asks until there is an answer, as long as lost supervisors come back.
+    async fn again<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        for _ in 0..LIVES {
+            match ask().await {
+                Err(ClientError::Lost(_)) if !self.patience.is_zero() => {}
+                answer => return answer,
+            }
+        }
+        ask().await
     }
 
     async fn post<T: DeserializeOwned>(
