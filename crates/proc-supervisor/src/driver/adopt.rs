@@ -318,6 +318,16 @@ impl Driver {
             return;
         };
         instance.last_run = instance.last_run.max(adopted.last_run);
+        // The last supervisor carried the restart out, and was killed before it could write that down.
+        if let Some(record) = record
+            && record.state == State::Backoff
+            && adopted.last_run > record.run
+        {
+            let (counters, restarts) = (record.counters.clone(), record.restarts.saturating_add(1));
+            instance
+                .machine
+                .restore_counters(counters, restarts, record.attempt);
+        }
         for line in &adopted.status.degraded {
             instance
                 .trouble
