@@ -90,7 +90,7 @@ fn refused_when_it_is_no_configuration_at_all() {
 
     let huge = Project::new();
     huge.write("proc.toml", "# filler\n".repeat(10 * 1024 * 1024 / 9));
-    refused(&huge, "10 MB", "proc.toml", "4 MiB");
+    refused(&huge, "10 MB", "proc.toml", "4MiB");
 
     let directory = Project::new();
     std::fs::create_dir(directory.dir().join("proc.toml")).expect("a directory can be made");

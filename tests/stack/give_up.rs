@@ -1,7 +1,6 @@
 //! A program that always fails goes through `backoff` to `failed` by the documented numbers.
 
 use proc_tests::Project;
-use serde_json::Value;
 
 #[test]
 fn up_names_the_service_that_gave_up_with_its_last_lines() {
@@ -25,11 +24,7 @@ fn up_names_the_service_that_gave_up_with_its_last_lines() {
     assert_eq!(broken["last_exit"]["code"], 3, "{broken:#}");
 
     // Four fast failures give up: one start and startup_max = 3 restarts, 100 ms doubling.
-    let events: Vec<Value> = project
-        .ok(&["events"])
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a JSON line"))
-        .collect();
+    let events = project.events();
     let delays: Vec<u64> = events
         .iter()
         .filter(|e| e["to"] == "backoff")

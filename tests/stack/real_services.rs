@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use proc_tests::{Project, alive, free_port, is_root, root};
+use proc_tests::{Events, Project, alive, free_port, is_root, root};
 
 /// The example stack with private data and free ports.
 struct Stack {
@@ -127,7 +127,7 @@ fn the_stack_runs_recovers_and_ends_in_order() {
 fn kill_and_wait_for_recovery(project: &Project) {
     let old = project.pid("redis");
     let identity = project.ok(&["identity", &old.to_string()]);
-    let seen = last_seq(project);
+    let seen = project.last_seq();
     project.ok(&[
         "kill",
         "--single",
@@ -136,9 +136,12 @@ fn kill_and_wait_for_recovery(project: &Project) {
         "--identity",
         identity.trim(),
     ]);
-    wait_for_event(project, seen, |event| {
-        event["service"] == "redis" && event["to"] == "running"
-    });
+    let back = Events::after(project, seen)
+        .find(|event| event["service"] == "redis" && event["to"] == "running");
+    assert!(
+        back.is_some(),
+        "the event stream ended before redis was back"
+    );
     project.ok(&["wait", "redis", "--for", "ready", "--timeout", "30s"]);
     let redis = project.instance("redis");
     assert_ne!(redis["pid"], old, "{redis:#}");
@@ -146,41 +149,9 @@ fn kill_and_wait_for_recovery(project: &Project) {
     assert_eq!(redis["last_exit"]["signal"], 9, "{redis:#}");
 }
 
-fn last_seq(project: &Project) -> u64 {
-    events(project)
-        .last()
-        .and_then(|event| event["seq"].as_u64())
-        .expect("the journal has events")
-}
-
-fn events(project: &Project) -> Vec<serde_json::Value> {
-    let lines = project.ok(&["events"]);
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("an event is a JSON line"))
-        .collect()
-}
-
-/// Follows the events after `seq` until one matches.
-fn wait_for_event(project: &Project, seq: u64, wanted: impl Fn(&serde_json::Value) -> bool) {
-    use std::io::BufRead as _;
-    let mut follow = project.command(&["events", "-f", "--since", &seq.to_string()]);
-    let mut follow = follow
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("proc can be started");
-    let lines = std::io::BufReader::new(follow.stdout.take().expect("stdout is a pipe")).lines();
-    let found = lines
-        .map_while(Result::ok)
-        .any(|line| wanted(&serde_json::from_str(&line).expect("an event is a JSON line")));
-    follow.kill().expect("our own child");
-    follow.wait().expect("our own child");
-    assert!(found, "the event stream ended before the event came");
-}
-
 /// Reads from the journal that nginx was gone before either service it needs began to stop.
 fn assert_reverse_order(project: &Project) {
-    let events = events(project);
+    let events = project.events();
     let seq = |service: &str, to: &str| {
         let event = events
             .iter()

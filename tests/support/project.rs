@@ -134,6 +134,24 @@ impl Project {
             .expect("status prints one JSON document")
     }
 
+    /// Returns every event in the journal.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        let lines = self.ok(&["events", "--json"]);
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("an event is a JSON line"))
+            .collect()
+    }
+
+    /// Returns the number of the newest event, 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.events()
+            .last()
+            .and_then(|event| event["seq"].as_u64())
+            .unwrap_or(0)
+    }
+
     /// Returns one instance's part of `status --json`.
     #[track_caller]
     pub fn instance(&self, name: &str) -> Value {
@@ -162,7 +180,7 @@ impl Default for Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let down = self.run(&["down", "--grace", "1s"]);
+        let down = self.run(&["down"]);
         if !std::thread::panicking() {
             assert_eq!(
                 down.code, 0,
