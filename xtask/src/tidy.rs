@@ -114,7 +114,10 @@ fn source_file(path: &Path, findings: &mut Vec<String>) -> Result<()> {
     if rust
         && path.starts_with("crates")
         && text.contains("unsafe {")
-        && !path.components().any(|c| c.as_os_str() == "sys")
+        && path.components().any(|c| c.as_os_str() == "src")
+        && !path
+            .components()
+            .any(|c| c.as_os_str() == "sys" || c.as_os_str() == "sys.rs")
     {
         findings.push(format!("{name}: `unsafe` outside a `sys` module"));
     }

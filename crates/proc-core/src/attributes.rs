@@ -1,3 +1,5 @@
+//! What a process gets before its program is executed: user, limits, session and the rest, as plain data.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! A cgroup v2 of its own: made, limited, killed and removed.
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;

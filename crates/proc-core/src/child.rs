@@ -1,3 +1,5 @@
+//! A child that was started, its standard input, and its end.
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

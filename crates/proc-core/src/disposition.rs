@@ -1,3 +1,5 @@
+//! What a process does with a signal: default, ignored or caught.
+
 use std::io;
 
 use crate::Signal;

@@ -1,3 +1,5 @@
+//! How a process ended: an exit code or a signal, never both.
+
 use std::fmt;
 
 use crate::Signal;

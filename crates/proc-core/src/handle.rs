@@ -1,3 +1,5 @@
+//! A process held by a verified pidfd: the one way to signal it.
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};

@@ -1,3 +1,5 @@
+//! Who a process is, in a form that outlives every descriptor and that no recycled pid can fake.
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;

@@ -1,3 +1,5 @@
+//! A descriptor that an async runtime can wait for.
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -1,3 +1,5 @@
+//! Attributes looked up before the fork: names to numbers, text to limits.
+
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

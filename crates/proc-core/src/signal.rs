@@ -1,3 +1,5 @@
+//! Signals by number and by the names people type.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! Starting a program in a process group of its own, on the `posix_spawn` path.
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;

@@ -1,3 +1,5 @@
+//! `/proc/PID/stat`, the part that is needed, from bytes.
+
 use std::io;
 use std::path::Path;
 

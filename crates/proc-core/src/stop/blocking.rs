@@ -1,3 +1,5 @@
+//! A stop for callers that may wait.
+
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,3 +1,5 @@
+//! A stop as a state machine that any loop can drive.
+
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

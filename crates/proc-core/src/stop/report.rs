@@ -1,3 +1,5 @@
+//! What a stop did, and who survived it.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The steps of a stop: signals and the time after each.
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What is to be stopped, and by which tier.
+
 use std::sync::Arc;
 
 use crate::{Cgroup, Mechanism, ProcessHandle};

@@ -1,3 +1,5 @@
+//! The members of a tree as `/proc` shows them: the best-effort tier.
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

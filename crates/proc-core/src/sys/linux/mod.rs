@@ -1,3 +1,5 @@
+//! The Linux side of the system calls.
+
 pub(crate) mod apply;
 pub(crate) mod clock;
 pub(crate) mod launch;
