@@ -48,10 +48,6 @@ const SUITES: &[Suite] = &[
         name: "hostile",
         needs: &[],
     },
-    Suite {
-        name: "chaos",
-        needs: &[],
-    },
 ];
 
 /// Tests of one crate that belong to a suite: the suite, the package, the test program.

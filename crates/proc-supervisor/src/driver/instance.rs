@@ -36,11 +36,6 @@ pub(crate) struct Instance {
     pub(crate) exit_run: u64,
     /// The last run whose exit was told.
     pub(crate) counted: u64,
-    /// The run whose exit was told but is not on the disk yet. The next run waits for it: the shim remembers one exit, and
-    /// a supervisor killed in between would never learn of it.
-    pub(crate) unwritten: Option<u64>,
-    /// A start that waits for that.
-    pub(crate) spawn_waits: bool,
     pub(crate) survivors: Vec<SurvivorView>,
     /// A stop that waits for its dependents.
     pub(crate) order: Option<StopOrder>,
@@ -95,8 +90,6 @@ impl Instance {
             ended_here: false,
             exit_run: 0,
             counted: 0,
-            unwritten: None,
-            spawn_waits: false,
             survivors: Vec::new(),
             order: None,
             sequence: None,

@@ -35,7 +35,6 @@ impl Driver {
         instance.ended_here |= matches!(transition.to, State::Exited | State::Failed);
         if transition.exit.is_some() {
             instance.counted = instance.counted.max(run);
-            instance.unwritten = Some(run);
         }
         if !instance.machine.is_live() && !instance.is_ending() {
             instance.started = None;
@@ -142,38 +141,13 @@ impl Driver {
                 self.history.written(seq);
                 if let Some((key, run)) = exit {
                     self.acknowledge(&key, run);
-                    self.exit_written(&key, run);
                 }
             }
             Report::Trouble(why) => {
                 self.trouble.insert("state".to_owned(), why);
-                // A disk that refuses must not keep services down.
-                let waiting = self
-                    .instances
-                    .iter()
-                    .filter(|(_, instance)| instance.spawn_waits);
-                let waiting: Vec<_> = waiting
-                    .filter_map(|(key, i)| Some((key.clone(), i.unwritten?)))
-                    .collect();
-                for (key, run) in waiting {
-                    self.exit_written(&key, run);
-                }
             }
             Report::Healed => {
                 self.trouble.remove("state");
-            }
-        }
-    }
-
-    /// The exit of a run is on the disk, or will not be for a while: the next run may begin.
-    fn exit_written(&mut self, key: &str, run: u64) {
-        let Some(instance) = self.instances.get_mut(key) else {
-            return;
-        };
-        if instance.unwritten.is_some_and(|unwritten| unwritten <= run) {
-            instance.unwritten = None;
-            if std::mem::take(&mut instance.spawn_waits) {
-                self.spawn(key);
             }
         }
     }

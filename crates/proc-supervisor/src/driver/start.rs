@@ -128,10 +128,6 @@ impl Driver {
         let Some(instance) = self.instances.get_mut(key) else {
             return;
         };
-        if instance.unwritten.is_some() && !self.trouble.contains_key("state") {
-            instance.spawn_waits = true;
-            return;
-        }
         instance.epoch += 1;
         instance.started = None;
         instance.not_run = None;
