@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::shell::{cargo, run as sh, say};
+use crate::shell::{cargo, run as sh, say, within};
 use crate::{deny, suites, tidy};
+
+/// How long the unit tests may run; they take three minutes on two cores.
+const UNIT_TESTS: Duration = Duration::from_secs(15 * 60);
 
 /// Runs every step and prints what each took.
 ///
@@ -61,13 +64,17 @@ fn docs() -> Result<()> {
     sh(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// Builds first, so that the limit is for the tests alone.
 fn unit_tests() -> Result<()> {
-    sh(&mut cargo([
+    let args = [
         "test",
         "--workspace",
         "--all-features",
         "--locked",
         "--exclude",
         "proc-tests",
-    ]))
+        "--no-fail-fast",
+    ];
+    sh(cargo(args).arg("--no-run"))?;
+    sh(&mut within(UNIT_TESTS, &cargo(args)))
 }

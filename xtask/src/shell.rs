@@ -1,8 +1,10 @@
 //! Commands as the tasks write them: echoed, run from the workspace root, failing loudly.
 
 use std::ffi::OsStr;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -41,6 +43,45 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` ended with {status}", line(command));
     }
     Ok(())
+}
+
+/// Prepares a command that is ended, with all that it started in its group, when it takes longer than `limit`.
+///
+/// A test that hangs is then a failure which names it, not a silence. Without `timeout` of coreutils there is no limit.
+pub(crate) fn within(limit: Duration, command: &Command) -> Command {
+    let mut limited = match on_path("timeout") {
+        true => Command::new("timeout"),
+        false => return copy(Command::new(command.get_program()), command),
+    };
+    // At a terminal Ctrl-C must reach the tests, so they stay in the foreground group.
+    if std::io::stdin().is_terminal() {
+        limited.arg("--foreground");
+    }
+    limited
+        .arg("--kill-after=10")
+        .arg(limit.as_secs().to_string())
+        .arg(command.get_program());
+    copy(limited, command)
+}
+
+/// Gives `to` the arguments, environment and directory of `from`.
+fn copy(mut to: Command, from: &Command) -> Command {
+    to.args(from.get_args());
+    for (key, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(key, value),
+            None => to.env_remove(key),
+        };
+    }
+    if let Some(dir) = from.get_current_dir() {
+        to.current_dir(dir);
+    }
+    to
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Runs a command quietly and returns its standard output.

@@ -1,9 +1,11 @@
 //! The whole-program suites: each a test program in `tests/`, with the real components it needs.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
 use crate::components::{Component, ensure};
-use crate::shell::{cargo, run as sh, say};
+use crate::shell::{cargo, run as sh, say, within};
 
 /// How the suites are run.
 pub(crate) struct Run {
@@ -11,6 +13,14 @@ pub(crate) struct Run {
     pub(crate) full: bool,
     /// A skip is a failure.
     pub(crate) strict: bool,
+}
+
+impl Run {
+    /// How long one suite may take, building it included.
+    fn limit(&self) -> Duration {
+        let minutes = if self.full { 120 } else { 10 };
+        Duration::from_secs(minutes * 60)
+    }
 }
 
 /// A suite and what it cannot do without.
@@ -112,13 +122,13 @@ fn run_one(suite: &Suite, options: &Run, args: &[String]) -> Result<()> {
     if options.full {
         test.env("PROC_TEST_FULL", "1");
     }
-    sh(&mut test)?;
+    sh(&mut within(options.limit(), &test))?;
     for (_, package, test) in BESIDE.iter().filter(|(name, ..)| *name == suite.name) {
         let mut test = cargo(["test", "--locked", "-p", package, "--test", test]);
         if options.full {
             test.env("PROC_TEST_FULL", "1");
         }
-        sh(&mut test)?;
+        sh(&mut within(options.limit(), &test))?;
     }
     Ok(())
 }

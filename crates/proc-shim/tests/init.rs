@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 const INIT: &str = env!("CARGO_BIN_EXE_proc-shim");
 
@@ -61,9 +61,18 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.init.id().cast_signed()).expect("a pid")
+    }
+
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.init.id().cast_signed()).expect("a pid");
-        kill_process(pid, signal).expect("init lives");
+        kill_process(self.pid(), signal).expect("init lives");
+    }
+
+    /// Waits until `init` suspended itself, and continues it: a CONT before its STOP would be lost, as in any shell.
+    fn resume(&self) {
+        waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED).expect("our own child");
+        self.signal(Signal::CONT);
     }
 
     /// Lets a command go on that reads a line.
@@ -180,7 +189,7 @@ fn each_catchable_signal_reaches_the_command() {
         running.signal(signal);
         assert_eq!(running.line(), format!("got {name}"));
         if matches!(name, "TSTP" | "TTIN" | "TTOU") {
-            running.signal(Signal::CONT); // init suspended itself
+            running.resume();
         }
         assert_eq!(running.end().0, Some(9), "{name}");
     }
