@@ -26,6 +26,8 @@
 #![deny(unsafe_code)]
 
 mod attributes;
+#[cfg(feature = "async")]
+mod block_on;
 pub mod caps;
 mod cgroup;
 mod child;
@@ -51,6 +53,8 @@ pub use attributes::{
     Attributes, CgroupSpec, Downgrade, IoClass, IoPriority, Limit, ParseAttributeError,
     ParseResourceError, Resource, SessionMode,
 };
+#[cfg(feature = "async")]
+pub use block_on::block_on;
 pub use cgroup::Cgroup;
 pub use child::{Child, StdIn};
 pub use disposition::{Disposition, disposition};

@@ -52,6 +52,8 @@ pub use validate::{
     HookError, HookProblem, MAX_COMMAND_CHARS, MAX_PER_PHASE, MAX_RETRIES, MAX_TIMEOUT, MAX_TOTAL,
 };
 
+pub use proc_core::block_on;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

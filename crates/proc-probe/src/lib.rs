@@ -72,6 +72,8 @@ pub use state::{Change, ProbeState};
 pub use task::{ProbeEvent, ProbeTask};
 pub use wait::wait_for;
 
+pub use proc_core::block_on;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -73,7 +73,7 @@ pub use run::{DEFAULT_CAPTURE, DEFAULT_GRACE, Finished, Output, Run, RunError};
 pub use script::{DEFAULT_PATTERN, Prepared, Script, ScriptError, shell_quote};
 pub use supervise::{Cause, Stream};
 
-pub use proc_core::{ProcessEnd, Signal, SpawnError, StopReport, StopSequence};
+pub use proc_core::{ProcessEnd, Signal, SpawnError, StopReport, StopSequence, block_on};
 pub use proc_policy::RestartPolicy;
 
 #[cfg(doctest)]
