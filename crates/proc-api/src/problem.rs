@@ -61,6 +61,7 @@ impl From<RequestError> for Refusal {
             RequestError::NoSuch(_) => {
                 Refusal::new(StatusCode::NOT_FOUND, 4, text).hint("proc status")
             }
+            RequestError::Config(_) => Refusal::bad_request(text).hint("proc check"),
             RequestError::TimedOut { .. } => Refusal::new(StatusCode::REQUEST_TIMEOUT, 124, text),
             RequestError::Gone => {
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, 5, text).hint("proc up -d")

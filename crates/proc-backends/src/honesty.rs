@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use proc_core::Resource;
-use proc_spec::{BackendName, Scope, ServiceSpec, Stdin};
+use proc_spec::{BackendName, ConfigError, Project, Scope, ServiceSpec, Stdin};
 
 /// What a backend does with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,6 +280,43 @@ pub fn audit(spec: &ServiceSpec) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// What of a project its backends cannot honour as written, each with its line.
+#[derive(Debug, Default)]
+pub struct ProjectAudit {
+    /// What cannot run like that.
+    pub refusals: Vec<ConfigError>,
+    /// What runs with something less than was asked for.
+    pub downgrades: Vec<ConfigError>,
+}
+
+/// Finds what of a whole project its backends cannot honour as written.
+#[must_use]
+pub fn audit_project(project: &Project) -> ProjectAudit {
+    let mut audited = ProjectAudit::default();
+    for service in &project.services {
+        let backend = service.backend.as_str();
+        for Finding {
+            key,
+            level,
+            message,
+        } in audit(service)
+        {
+            let key = format!("service.{}.{key}", service.name);
+            match level {
+                Level::Refusal => {
+                    let text = format!("not possible with backend `{backend}`: {message}");
+                    audited.refusals.push(project.error_at(&key, text));
+                }
+                Level::Downgrade => {
+                    let text = format!("weaker with backend `{backend}`: {message}");
+                    audited.downgrades.push(project.error_at(&key, text));
+                }
+            }
+        }
+    }
+    audited
 }
 
 fn systemctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {

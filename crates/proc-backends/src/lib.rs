@@ -39,7 +39,10 @@ pub use backend::{Backend, BoxFuture, SignalTarget};
 pub use capability::Capabilities;
 pub use error::{AdoptError, Errno, OperateError, StartError};
 pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
-pub use honesty::{FieldSupport, Finding, Level, Support, audit, field_support, support_table};
+pub use honesty::{
+    FieldSupport, Finding, Level, ProjectAudit, Support, audit, audit_project, field_support,
+    support_table,
+};
 pub use manager::ManagerError;
 pub use native::{Console, NativeBackend, NativeOptions};
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};

@@ -81,7 +81,23 @@ impl Context {
             scale: scale.iter().cloned().collect(),
             ..self.loader()?
         };
-        honest(loader.load().map_err(failure::of_config)?)
+        let project = loader.load().map_err(failure::of_config)?;
+        self.tell_weaker(&project)?;
+        Ok(project)
+    }
+
+    /// Says on stderr what the project's backends do less well than it is written.
+    ///
+    /// # Errors
+    ///
+    /// Code 2 with every key that a backend cannot honour at all.
+    pub(crate) fn tell_weaker(&self, project: &Project) -> Result<(), CliError> {
+        for line in honest(project)? {
+            if !self.globals.quiet {
+                crate::render::warning_line(&line);
+            }
+        }
+        Ok(())
     }
 
     /// Finds the project's directories.

@@ -132,6 +132,32 @@ fn apply_does_what_plan_says() {
 }
 
 #[test]
+fn what_a_backend_cannot_do_is_said_before_anything_changes() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let before = project.pid("web");
+    let changed = format!("{WEB}cwd = \"/\"\n");
+    let other = "[service.unit]\ncommand = \"true\"\nbackend = \"systemctl\"\nscope = \"user\"\n";
+    project.write("proc.toml", &format!("{changed}{other}stdin = \"pipe\"\n"));
+    for verb in ["plan", "apply"] {
+        let done = project.proc(&[verb]);
+        assert_eq!(done.code, 2, "{done:?}");
+        let told = done.stderr.contains("proc.toml:9:") && done.stderr.contains("/dev/null");
+        assert!(told, "{done:?}");
+    }
+    assert_eq!(project.pid("web"), before, "nothing of it was carried out");
+    let limits = "limits = { memory = \"1GiB\" }\nautostart = false\n";
+    project.write("proc.toml", &format!("{changed}{other}{limits}"));
+    for verb in ["plan", "apply"] {
+        let done = project.proc(&[verb]);
+        assert_eq!(done.code, 0, "{done:?}");
+        let told = done.stderr.contains("warning:") && done.stderr.contains("limits.memory");
+        assert!(told, "{done:?}");
+    }
+    assert_ne!(project.pid("web"), before);
+}
+
+#[test]
 fn names_that_mean_nothing_are_code_4() {
     let project = TestProject::new(WEB);
     project.ok(&["up", "-d"]);

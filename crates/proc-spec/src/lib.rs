@@ -40,6 +40,7 @@ mod graph;
 mod import;
 mod instance;
 mod interpolate;
+pub mod launchd;
 mod lint;
 mod listen;
 mod loader;

@@ -135,6 +135,9 @@ pub enum RequestError {
     /// The request makes no sense for this service.
     #[error("{0}")]
     Refused(String),
+    /// The configuration cannot be used: each mistake with its line.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
     /// Time ran out; what was asked for goes on.
     #[error("timed out after {}ms: {what}", .after.as_millis())]
     TimedOut {

@@ -418,6 +418,12 @@ async fn an_invalid_configuration_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
     let handle = up(&fake, dir.path(), vec![service("a"), service("b")]).await;
+    let mut unit = service("a");
+    unit.unit = Some("nginx".to_owned());
+    let error = handle.plan(project(vec![unit.clone()])).await.unwrap_err();
+    assert!(matches!(error, RequestError::Config(_)), "{error}");
+    let error = handle.apply(project(vec![unit]), me("apply")).await;
+    assert!(matches!(error, Err(RequestError::Config(_))), "{error:?}");
     let (mut a, mut b) = (service("a"), service("b"));
     a.needs.insert("b".to_owned(), Need::Started);
     b.needs.insert("a".to_owned(), Need::Started);

@@ -1,42 +1,23 @@
 //! What a backend cannot do is said before anything starts.
 
-use proc_backends::{Level, audit};
+use proc_backends::audit_project;
 use proc_spec::{ConfigErrors, Project};
 
 use super::failure;
 use crate::error::CliError;
 
-/// Adds every downgrade to the project's warnings.
+/// Returns what the project's backends do less well than it is written, a line each.
 ///
 /// # Errors
 ///
 /// Code 2 with the line of every key that a backend cannot honour at all.
-pub(crate) fn honest(mut project: Project) -> Result<Project, CliError> {
-    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-    for service in &project.services {
-        for finding in audit(service) {
-            let key = format!("service.{}.{}", service.name, finding.key);
-            let backend = service.backend.as_str();
-            match finding.level {
-                Level::Refusal => {
-                    let message =
-                        format!("not possible with backend `{backend}`: {}", finding.message);
-                    errors.push(project.error_at(&key, message));
-                }
-                Level::Downgrade => {
-                    let message = format!("weaker with backend `{backend}`: {}", finding.message);
-                    warnings.push(project.error_at(&key, message));
-                }
-            }
-        }
+pub(crate) fn honest(project: &Project) -> Result<Vec<String>, CliError> {
+    let audited = audit_project(project);
+    if audited.refusals.is_empty() {
+        return Ok(audited.downgrades.iter().map(ToString::to_string).collect());
     }
-    if errors.is_empty() {
-        project.warnings.extend(warnings);
-        return Ok(project);
-    }
-    let errors = ConfigErrors {
-        errors,
+    Err(failure::of_config(ConfigErrors {
+        errors: audited.refusals,
         not_found: false,
-    };
-    Err(failure::of_config(errors))
+    }))
 }

@@ -10,6 +10,7 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _: Args) -> Outcome {
     let request = context.config_request()?;
+    context.tell_weaker(&context.load()?)?;
     let applied = context.ask(async |client| client.apply(&request).await)?;
     if context.globals.json {
         render::json(&applied.plan)?;

@@ -23,7 +23,8 @@ struct Checked<'p> {
 }
 
 pub(crate) fn run(context: &Context, _: Args) -> Outcome {
-    let project = honest(context.load()?)?;
+    let project = context.load()?;
+    let weaker = honest(&project)?;
     let checked = Checked {
         project: &project.name,
         files: project
@@ -36,7 +37,12 @@ pub(crate) fn run(context: &Context, _: Args) -> Outcome {
             .iter()
             .map(|service| service.name.as_str())
             .collect(),
-        warnings: project.warnings.iter().map(ToString::to_string).collect(),
+        warnings: project
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .chain(weaker)
+            .collect(),
     };
     for warning in &checked.warnings {
         render::warning_line(warning);

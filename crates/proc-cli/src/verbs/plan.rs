@@ -14,6 +14,7 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _: Args) -> Outcome {
     let request = context.config_request()?;
+    context.tell_weaker(&context.load()?)?;
     let plan = context.ask(async |client| client.plan(&request).await)?;
     if context.globals.json {
         render::json(&plan)?;

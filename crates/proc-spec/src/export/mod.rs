@@ -1,5 +1,6 @@
 //! A project as other supervisors read it, with a report of what they cannot do.
 
+mod launchd;
 mod procfile;
 mod supervisord;
 mod systemd;
@@ -16,6 +17,8 @@ use crate::spec::{Project, ServiceSpec};
 pub enum ExportFormat {
     /// A unit for each instance and a target that binds them.
     Systemd,
+    /// A property list for each instance.
+    Launchd,
     /// `name: command` lines, in the order of the file.
     Procfile,
     /// `supervisord.conf`.
@@ -24,13 +27,19 @@ pub enum ExportFormat {
 
 impl ExportFormat {
     /// Every format, in the order of the help.
-    pub const ALL: [Self; 3] = [Self::Systemd, Self::Procfile, Self::Supervisord];
+    pub const ALL: [Self; 4] = [
+        Self::Systemd,
+        Self::Launchd,
+        Self::Procfile,
+        Self::Supervisord,
+    ];
 
     /// Returns the word for it on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
+            Self::Launchd => "launchd",
             Self::Procfile => "procfile",
             Self::Supervisord => "supervisord",
         }
@@ -77,6 +86,7 @@ impl fmt::Display for ExportLoss {
 pub fn export(project: &Project, format: ExportFormat, user: Option<&str>) -> Exported {
     match format {
         ExportFormat::Systemd => systemd::export(project, user),
+        ExportFormat::Launchd => launchd::export(project, user),
         ExportFormat::Procfile => procfile::export(project),
         ExportFormat::Supervisord => supervisord::export(project, user),
     }

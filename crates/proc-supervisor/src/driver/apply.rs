@@ -40,6 +40,11 @@ impl Driver {
             );
             return Err(refused(&why));
         }
+        let impossible = proc_backends::audit_project(project).refusals;
+        if !impossible.is_empty() {
+            let lines = impossible.iter().map(ToString::to_string).collect();
+            return Err(RequestError::Config(lines));
+        }
         for service in &project.services {
             let backend = service.backend.as_str();
             if !self.backends.contains_key(backend) {
