@@ -1,12 +1,17 @@
 //! What a changed configuration means for what runs: `proc plan`.
+//!
+//! What runs is known by its *image*, the resolved spec as JSON: it outlives the supervisor that started it, and the program
+//! that compares may be newer than the one that wrote it.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::spec::{Project, ServiceSpec};
+use crate::spec::ServiceSpec;
 
 /// What happens to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It runs on as it is; what changed matters to the supervisor only.
@@ -22,7 +27,7 @@ pub enum Action {
 }
 
 /// What happens to one service, and why. Values are left out: they may be secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The service.
     pub service: String,
@@ -32,11 +37,13 @@ pub struct Change {
     pub changed: Vec<String>,
 }
 
-/// Fields that only the supervisor reads: a running process need not know that they changed.
-const SUPERVISOR_ONLY: [&str; 30] = [
+/// Fields that only the supervisor reads: a running process need not know that they changed. Instances are added and taken
+/// away; those that stay keep their names.
+const SUPERVISOR_ONLY: [&str; 28] = [
     "description",
     "autostart",
     "priority",
+    "instances",
     "needs",
     "after",
     "on_restart",
@@ -61,36 +68,28 @@ const SUPERVISOR_ONLY: [&str; 30] = [
     "sudo",
     "log.ring",
     "log.multiline",
-    "die_with_supervisor",
-    "detached",
-    "instances",
 ];
 
-/// Compares two projects; empty means that there is nothing to do.
+/// Compares what runs, by name, with what is wanted; empty means that there is nothing to do.
 ///
 /// New services come first, then changed ones in the new order, then those that are gone.
 #[must_use]
-pub fn diff(old: &Project, new: &Project) -> Vec<Change> {
+pub fn diff(old: &BTreeMap<String, Value>, new: &[ServiceSpec]) -> Vec<Change> {
+    let whole = |service: &str, action| Change {
+        service: service.to_owned(),
+        action,
+        changed: Vec::new(),
+    };
     let mut changes = Vec::new();
-    for service in &new.services {
-        match old.service(&service.name) {
-            None => changes.push(Change {
-                service: service.name.clone(),
-                action: Action::Start,
-                changed: Vec::new(),
-            }),
+    for service in new {
+        match old.get(&service.name) {
+            None => changes.push(whole(&service.name, Action::Start)),
             Some(before) => changes.extend(diff_service(before, service)),
         }
     }
-    for service in &old.services {
-        if new.service(&service.name).is_none() {
-            changes.push(Change {
-                service: service.name.clone(),
-                action: Action::Stop,
-                changed: Vec::new(),
-            });
-        }
-    }
+    let wanted = |name: &String| new.iter().any(|service| service.name == *name);
+    let gone = old.keys().filter(|name| !wanted(name));
+    changes.extend(gone.map(|name| whole(name, Action::Stop)));
     changes.sort_by_key(|change| match change.action {
         Action::Start => 0,
         Action::Stop => 2,
@@ -101,27 +100,32 @@ pub fn diff(old: &Project, new: &Project) -> Vec<Change> {
 
 /// Compares a service with what it was; `None` means that it is the same.
 #[must_use]
-pub fn diff_service(old: &ServiceSpec, new: &ServiceSpec) -> Option<Change> {
-    if old == new {
+pub fn diff_service(old: &Value, new: &ServiceSpec) -> Option<Change> {
+    let image = new.image();
+    let plain = ServiceSpec::plain(&new.name, None, &new.cwd).image();
+    let old = &as_known_now("", old, &plain);
+    let mut changed = Vec::new();
+    walk("", old, &image, &mut changed);
+    if changed.is_empty() {
         return None;
     }
-    let mut changed = Vec::new();
-    // Specs are plain data with text keys, which always serialise.
-    let values = (serde_json::to_value(old), serde_json::to_value(new));
-    let (Ok(before), Ok(after)) = values else {
-        return None;
-    };
-    walk("", &before, &after, &mut changed);
-    if old.command != new.command {
+    if old.get("command") != image.get("command") {
         changed.retain(|path| !path.starts_with("command"));
         changed.insert(0, command_key(new).to_owned());
     }
-    let action = action(&changed, old, new);
     Some(Change {
         service: new.name.clone(),
-        action,
+        action: action(&changed, (old, &image), new),
         changed,
     })
+}
+
+impl ServiceSpec {
+    /// Returns the spec as it is recorded and compared.
+    #[must_use]
+    pub fn image(&self) -> Value {
+        serde_json::to_value(self).expect("a spec is plain data with text keys")
+    }
 }
 
 fn command_key(service: &ServiceSpec) -> &'static str {
@@ -133,14 +137,10 @@ fn command_key(service: &ServiceSpec) -> &'static str {
     }
 }
 
-fn action(changed: &[String], old: &ServiceSpec, new: &ServiceSpec) -> Action {
+fn action(changed: &[String], (old, image): (&Value, &Value), new: &ServiceSpec) -> Action {
     let own = |path: &String| path.starts_with("config_files");
-    // One instance is named as the service, several are numbered: the name of what runs would change.
-    let renamed = old.instances != new.instances && (old.instances == 1 || new.instances == 1);
     let quiet = |path: &String| SUPERVISOR_ONLY.iter().any(|field| is_under(path, field));
-    // A socket of readiness or a watchdog is part of what the process was given.
-    let told = |service: &ServiceSpec| (service.notifies(), service.watchdog);
-    if renamed || told(old) != told(new) || !changed.iter().all(|path| quiet(path) || own(path)) {
+    if told(old) != told(image) || !changed.iter().all(|path| quiet(path) || own(path)) {
         return Action::Restart;
     }
     match changed.iter().any(own) {
@@ -148,6 +148,37 @@ fn action(changed: &[String], old: &ServiceSpec, new: &ServiceSpec) -> Action {
         true => Action::Restart,
         false => Action::Keep,
     }
+}
+
+/// What the process was given for readiness: a socket, a descriptor, a watchdog.
+fn told(image: &Value) -> [&Value; 3] {
+    let probe = |role: &str| {
+        let kind = &image[role]["kind"];
+        let given = kind == "notify" || kind.get("notify_fd").is_some();
+        if given { kind } else { &Value::Null }
+    };
+    [&image["watchdog"], probe("ready"), probe("startup")]
+}
+
+/// Returns an image as this program would have written it: a field that its writer did not know is as if never set, and one
+/// that we do not know is left out. So another version of the program restarts nothing.
+fn as_known_now(path: &str, old: &Value, plain: &Value) -> Value {
+    let (Value::Object(old), Value::Object(plain)) = (old, plain) else {
+        return old.clone();
+    };
+    if is_map(path) {
+        return Value::Object(old.clone());
+    }
+    let field = |(key, plain): (&String, &Value)| {
+        let known = old.get(key).map(|old| as_known_now(key, old, plain));
+        (key.clone(), known.unwrap_or_else(|| plain.clone()))
+    };
+    Value::Object(plain.iter().map(field).collect())
+}
+
+/// Says whether the keys at a path are the user's own.
+fn is_map(path: &str) -> bool {
+    matches!(path, "env" | "needs" | "slurm" | "config_files")
 }
 
 fn is_under(path: &str, field: &str) -> bool {
@@ -164,7 +195,6 @@ fn walk(path: &str, before: &Value, after: &Value, changed: &mut Vec<String>) {
         changed.push(path.to_owned());
         return;
     };
-    let is_map = |path: &str| matches!(path, "env" | "needs" | "slurm" | "config_files");
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let is_duration =
         before.len() == 2 && before.contains_key("secs") && before.contains_key("nanos");

@@ -671,11 +671,15 @@ fn names_select_services() {
 fn a_plan_names_what_changed() {
     const BASE: &str = "[service.web]\ncommand='x'\nenv={A='1', B='1'}\nrestart={max=3}\nreload_signal='HUP'\nconfig_files='web.conf'\n";
     let dir = Dir::with(&[("proc.toml", BASE), ("web.conf", "1")]);
-    let old = dir.load(&[]);
+    let images = |project: &Project| {
+        let named = project.services.iter().map(|s| (s.name.clone(), s.image()));
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let old = images(&dir.load(&[]));
     let plan = |text: &str, conf: &str| {
         std::fs::write(dir.path().join("proc.toml"), text).unwrap();
         std::fs::write(dir.path().join("web.conf"), conf).unwrap();
-        let changes = diff(&old, &dir.load(&[]));
+        let changes = diff(&old, &dir.load(&[]).services);
         changes
             .into_iter()
             .map(|change| {
@@ -728,9 +732,18 @@ fn a_plan_names_what_changed() {
         "it needs the socket"
     );
     assert_eq!(
+        plan(&format!("{BASE}ready={{notify_fd=3}}\n"), "1"),
+        ["web Restart ready"],
+        "it needs the descriptor"
+    );
+    assert_eq!(
+        plan(&format!("{BASE}watchdog='10s'\n"), "1"),
+        ["web Restart watchdog"]
+    );
+    assert_eq!(
         plan(&format!("{BASE}instances=2\n"), "1"),
-        ["web Restart instances"],
-        "`web` becomes `web-1`"
+        ["web Keep instances"],
+        "one more is started, `web` runs on"
     );
     let conf = dir.path().join("web.conf");
     assert_eq!(
@@ -748,10 +761,18 @@ fn a_plan_names_what_changed() {
         plan("[service.new]\ncommand='x'\n", "1"),
         ["new Start ", "web Stop "]
     );
-    let json = serde_json::to_string(&diff(&old, &old)).unwrap();
-    assert_eq!(json, "[]");
+    assert_eq!(plan(BASE, "1"), [""; 0]);
+    // Written by a program that had other fields than ours.
+    let mut other = old.clone();
+    let image = other.get_mut("web").and_then(|image| image.as_object_mut());
+    let image = image.unwrap();
+    assert!(image.remove("watchdog").is_some());
+    image.insert("later".into(), true.into());
+    let log = image.get_mut("log").unwrap().as_object_mut().unwrap();
+    assert!(log.remove("max_size").is_some());
+    assert_eq!(diff(&other, &dir.load(&[]).services), []);
     std::fs::write(dir.path().join("proc.toml"), BASE.replace("A='1'", "A='2'")).unwrap();
-    let json = serde_json::to_string(&diff(&old, &dir.load(&[]))).unwrap();
+    let json = serde_json::to_string(&diff(&old, &dir.load(&[]).services)).unwrap();
     assert_eq!(
         json,
         r#"[{"service":"web","action":"restart","changed":["env.A"]}]"#

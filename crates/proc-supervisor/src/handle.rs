@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use proc_core::Signal;
-use proc_spec::Project;
+use proc_spec::{Change as PlanEntry, Project};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::request::{
     Finished, Report, RequestError, RestartOptions, StartOptions, StopOptions, WaitFor,
 };
-use crate::view::{Event, PlanEntry, ProjectStatus, Who, Why};
+use crate::view::{Event, ProjectStatus, Who, Why};
 
 /// How a request is answered.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;

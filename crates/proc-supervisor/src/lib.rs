@@ -52,7 +52,6 @@ mod history;
 pub mod machine;
 pub mod offline;
 mod options;
-mod plan;
 mod record;
 mod recorder;
 pub mod request;
@@ -71,7 +70,9 @@ pub use self::request::{
 };
 pub use self::stamp::Stamp;
 pub use self::state::{Desired, State, UnknownState};
+pub use proc_spec::{Action as PlanAction, Change as PlanEntry};
+
 pub use self::view::{
-    Cause, Event, EventExit, InstanceStatus, LastExit, PlanAction, PlanEntry, ProjectStatus,
-    ServiceStatus, SupervisorStatus, SurvivorView, Who, Why,
+    Cause, Event, EventExit, InstanceStatus, LastExit, ProjectStatus, ServiceStatus,
+    SupervisorStatus, SurvivorView, Who, Why,
 };

@@ -8,7 +8,6 @@ use proc_policy::Counters;
 use proc_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Image;
 use crate::stamp::Stamp;
 use crate::state::{Desired, State};
 use crate::view::{Event, InstanceStatus, LastExit};
@@ -48,7 +47,7 @@ pub(crate) struct ServiceRecord {
     #[serde(default)]
     pub(crate) stop: StopSequence,
     /// The resolved spec that the running instances were started from.
-    pub(crate) image: Image,
+    pub(crate) image: serde_json::Value,
 }
 
 /// What an instance is to its index: during a rolling restart there are two.

@@ -216,33 +216,6 @@ pub struct Event {
     pub delay_ms: Option<u64>,
 }
 
-/// What `plan` says of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlanEntry {
-    /// The service.
-    pub service: String,
-    /// What would be done.
-    pub action: PlanAction,
-    /// The fields that differ, such as `env.A` or `argv`.
-    pub changed: Vec<String>,
-}
-
-/// What a changed configuration does to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PlanAction {
-    /// The change takes effect without touching the process.
-    Keep,
-    /// The process gets its reload signal.
-    Signal,
-    /// The process is replaced.
-    Restart,
-    /// A new service starts.
-    Start,
-    /// A removed service stops.
-    Stop,
-}
-
 /// What `why` knows of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Why {

@@ -386,13 +386,13 @@ async fn applying_a_configuration_touches_only_what_differs() {
     assert_eq!(
         words,
         [
+            ("new", PlanAction::Start),
             ("env", PlanAction::Restart),
             ("tuned", PlanAction::Keep),
-            ("new", PlanAction::Start),
             ("gone", PlanAction::Stop)
         ]
     );
-    assert_eq!(plan[0].changed, ["env.A"]);
+    assert_eq!(plan[1].changed, ["env.A"]);
     let (applied, report) = handle
         .apply(project(changed.clone()), me("apply"))
         .await

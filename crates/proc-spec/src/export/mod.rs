@@ -95,7 +95,7 @@ pub fn export(project: &Project, format: ExportFormat, user: Option<&str>) -> Ex
 /// Names the keys in which a service differs from the simplest one, without those that `kept` names.
 fn losses(service: &ServiceSpec, kept: &[&str], why: &str) -> Vec<ExportLoss> {
     let plain = ServiceSpec::plain(&service.name, service.command.clone(), &service.cwd);
-    let changed = diff_service(&plain, service)
+    let changed = diff_service(&plain.image(), service)
         .map(|change| change.changed)
         .unwrap_or_default();
     let lost = changed.into_iter().filter(|path| {

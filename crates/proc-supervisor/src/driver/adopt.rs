@@ -16,7 +16,6 @@ use super::start::chain;
 use super::{Driver, Instance};
 use crate::machine::{Action, Event, Machine};
 use crate::options::Begin;
-use crate::plan::Image;
 use crate::record::{InstanceRecord, ProjectRecord, ServiceRecord};
 use crate::recorder::Job;
 use crate::stamp::Stamp;
@@ -426,7 +425,8 @@ impl Driver {
     fn catch_up_all(&mut self, left: &Left) {
         let who = self.who.clone();
         for spec in self.project.services.clone() {
-            let old: Option<&Image> = left.service(&spec.name).map(|record| &record.image);
+            let old: Option<&serde_json::Value> =
+                left.service(&spec.name).map(|record| &record.image);
             if let Some(old) = old {
                 self.catch_up(old, &spec, &who);
             }

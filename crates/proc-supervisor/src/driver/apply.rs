@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proc_spec::{Project, ServiceSpec, instance_name};
+use proc_spec::{
+    Action as PlanAction, Change as PlanEntry, Project, ServiceSpec, diff, diff_service,
+    instance_name,
+};
 
 use super::ask::refused;
 use super::instance::Part;
@@ -13,15 +16,14 @@ use super::{Driver, Instance, Service};
 use crate::graph::Graph;
 use crate::handle::Reply;
 use crate::machine::{Event, Machine};
-use crate::plan::{Image, image, plan};
 use crate::request::{Report, RequestError, StopOptions, WaitFor};
 use crate::state::Desired;
-use crate::view::{PlanAction, PlanEntry, Who};
+use crate::view::Who;
 
 impl Driver {
     pub(super) fn plan_for(&self, project: &Project) -> Result<Vec<PlanEntry>, RequestError> {
         self.check(project)?;
-        Ok(plan(&self.images(), &project.services))
+        Ok(diff(&self.images(), &project.services))
     }
 
     /// All or nothing: what cannot be carried out as a whole is refused before anything changes.
@@ -144,7 +146,7 @@ impl Driver {
     /// Makes a service known, with its instances, at rest.
     pub(super) fn add_service(&mut self, spec: &ServiceSpec, wanted: Desired, scaled: Option<u32>) {
         let service = Service {
-            image: image(spec),
+            image: spec.image(),
             spec: Arc::new(spec.clone()),
             wanted,
             count: scaled.unwrap_or(spec.instances),
@@ -167,7 +169,7 @@ impl Driver {
         if !service.scaled {
             service.count = spec.instances;
         }
-        service.image = image(spec);
+        service.image = spec.image();
         service.spec = Arc::new(spec.clone());
         service.removed = false;
         let rules = rules(spec);
@@ -321,10 +323,8 @@ impl Driver {
     }
 
     /// Brings what runs from an older configuration up to the present one, after an adoption.
-    pub(super) fn catch_up(&mut self, old: &Image, spec: &ServiceSpec, who: &Who) {
-        let before = std::collections::BTreeMap::from([(spec.name.clone(), old.clone())]);
-        let entries = plan(&before, std::slice::from_ref(spec));
-        match entries.first().map(|entry| entry.action) {
+    pub(super) fn catch_up(&mut self, old: &serde_json::Value, spec: &ServiceSpec, who: &Who) {
+        match diff_service(old, spec).map(|change| change.action) {
             Some(PlanAction::Restart) => {
                 // Nobody waits for the outcome; it is in the events.
                 let _targets = self.replace_processes(&spec.name, who);

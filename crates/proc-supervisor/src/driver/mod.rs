@@ -52,7 +52,6 @@ use crate::handle::Request;
 use crate::history::History;
 use crate::machine::{Action, Event};
 use crate::options::Begin;
-use crate::plan::Image;
 use crate::recorder::{End, Recorder, Report};
 use crate::request::Finished;
 use crate::stamp::Stamp;
@@ -127,7 +126,7 @@ pub(crate) struct Fixed {
 pub(crate) struct Service {
     pub(crate) spec: Arc<ServiceSpec>,
     /// What its running instances were started from.
-    pub(crate) image: Image,
+    pub(crate) image: serde_json::Value,
     pub(crate) wanted: Desired,
     /// How many instances there are to be.
     pub(crate) count: u32,

@@ -5,12 +5,12 @@ use super::instance::Part;
 use super::{Driver, Instance};
 use crate::clock::Clock;
 use crate::machine::{Exit, Timer, Transition};
-use crate::plan::Image;
 use crate::record::{InstanceRecord, ProjectRecord, ServiceRecord};
 use crate::recorder::{Job, Report};
 use crate::stamp::Stamp;
 use crate::state::State;
 use crate::view::{Cause, Event, EventExit};
+use serde_json::Value;
 
 impl Driver {
     /// Tells transitions, and records the instance if anything of it has changed.
@@ -169,7 +169,7 @@ impl Driver {
     }
 
     /// Returns what running instances were started from, by service.
-    pub(super) fn images(&self) -> std::collections::BTreeMap<String, Image> {
+    pub(super) fn images(&self) -> std::collections::BTreeMap<String, Value> {
         let kept = self.services.iter().filter(|(_, service)| !service.removed);
         kept.map(|(name, service)| (name.clone(), service.image.clone()))
             .collect()

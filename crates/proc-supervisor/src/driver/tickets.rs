@@ -9,7 +9,7 @@ use crate::handle::Reply;
 use crate::machine::Phase;
 use crate::request::{Outcome, Report, StopOptions, WaitFor};
 use crate::state::State;
-use crate::view::{PlanEntry, Who};
+use crate::view::Who;
 
 /// How long an answer waits for the disk.
 const DURABLE: Duration = Duration::from_secs(2);
@@ -53,7 +53,10 @@ pub(crate) enum Goal {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Report(Reply<Report>),
-    Applied(Reply<(Vec<PlanEntry>, Report)>, Vec<PlanEntry>),
+    Applied(
+        Reply<(Vec<proc_spec::Change>, Report)>,
+        Vec<proc_spec::Change>,
+    ),
     /// Somebody who does not wait.
     Nobody,
 }
