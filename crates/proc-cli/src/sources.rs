@@ -63,6 +63,7 @@ pub(crate) fn last_lines(dir: &Path, instance: &str, n: usize) -> Vec<String> {
         .and_then(|()| reader.entries(&query));
     let entries = entries.into_iter().flatten().flatten();
     entries
+        .filter(|entry| !entry.is_gap())
         .map(|entry| String::from_utf8_lossy(entry.text()).into_owned())
         .collect()
 }

@@ -6,6 +6,7 @@
 //!
 //! * [`LogWriter`] moves a pipe into files that rotate by size and age, with a sidecar that knows when
 //!   each byte came; what a full disk refuses is counted. Small enough for the inside of a shim.
+//!   [`QueuedWriter`] does the same behind a queue, for services that must never wait for a disk.
 //! * [`read::LogReader`] reads those files back, compressed ones included: merged by time, the last
 //!   lines, a stretch of time, followed as they grow, or verified to be complete.
 //! * [`Streams`] reads both pipes of a command together; [`LineSplitter`] and [`Lines`] make lines;
@@ -42,8 +43,8 @@
 //! * Files are handed to the kernel, not synced: they survive the end of every process, but a power
 //!   failure may take the last seconds.
 //! * A file that the service itself writes ([`LogOptions::direct`]) is rotated between runs only.
-//! * [`OnFull::Drop`] is a wish to whoever drives the pipe; [`LogWriter`] itself waits for the disk,
-//!   and drops only what the disk refuses.
+//! * [`LogWriter`] itself waits for the disk, and drops only what the disk refuses: whoever drives
+//!   the pipe takes a [`QueuedWriter`] for [`OnFull::Drop`].
 
 #![forbid(unsafe_code)]
 
@@ -57,6 +58,7 @@ mod level;
 mod line_ring;
 mod names;
 mod options;
+mod queued;
 pub mod read;
 mod ring;
 mod split;
@@ -71,6 +73,7 @@ pub use group::{Group, Grouper};
 pub use level::{Level, UnknownLevel, detect_level, find_level};
 pub use line_ring::{LineRing, Page, RingLine};
 pub use options::{LogOptions, OnFull, Stream};
+pub use queued::QueuedWriter;
 pub use ring::ByteRing;
 pub use split::{Line, LineSplitter, Lines, OwnedLine};
 pub use streams::{Combined, ReadEnd, Streams, pending};

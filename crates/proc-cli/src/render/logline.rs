@@ -49,6 +49,9 @@ struct JsonLine<'e> {
     line: std::borrow::Cow<'e, str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
+    /// Only of an entry that stands for bytes that are missing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_bytes: Option<u64>,
 }
 
 impl LogPrinter {
@@ -120,7 +123,15 @@ impl LogPrinter {
                 terminal,
             } => {
                 self.begin(out, entry, width, color)?;
-                if terminal {
+                if entry.is_gap() {
+                    let style = if color {
+                        Style::new().dimmed()
+                    } else {
+                        Style::new()
+                    };
+                    let bytes = entry.dropped_bytes;
+                    writeln!(out, "{style}[{bytes} bytes dropped]{style:#}")
+                } else if terminal {
                     writeln!(out, "{}", escape_line(entry.text()))
                 } else {
                     out.write_all(entry.text())?;
@@ -161,6 +172,7 @@ fn json(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
         offset: entry.offset,
         line: String::from_utf8_lossy(entry.text()),
         cut: entry.cut,
+        dropped_bytes: entry.is_gap().then_some(entry.dropped_bytes),
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")

@@ -1,12 +1,13 @@
 //! A position in one stream that moves on over all its files.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use crate::directory::Directory;
 use crate::names::Names;
 use crate::read::segment::{Segment, closed_seqs, newest_first};
-use crate::times::{Record, What};
+use crate::times::What;
 
 /// Reads one stream forward from an offset, over rotations, as long as one likes.
 #[derive(Debug)]
@@ -22,9 +23,22 @@ pub(crate) struct Cursor {
     began: bool,
     /// Bytes that were removed before they could be read.
     lost: u64,
-    /// The time of the bytes at `offset`, and the first record that speaks of later ones.
+    /// The time of the bytes last asked for, and what is known of later ones: from where, and when.
     at: Option<i64>,
-    ahead: Option<Record>,
+    ahead: VecDeque<(u64, i64)>,
+    /// The offset up to which the sidecar was read.
+    told: Option<u64>,
+    /// Bytes dropped up to there, and the gaps that nobody took yet.
+    dropped: u64,
+    gaps: VecDeque<Gap>,
+}
+
+/// A place at which bytes were dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) offset: u64,
+    pub(crate) at: i64,
+    pub(crate) bytes: u64,
 }
 
 /// How often a listing is repeated that a rotation made stale, before what is there is believed.
@@ -42,7 +56,10 @@ impl Cursor {
             began: false,
             lost: 0,
             at: None,
-            ahead: None,
+            ahead: VecDeque::new(),
+            told: None,
+            dropped: 0,
+            gaps: VecDeque::new(),
         }
     }
 
@@ -91,6 +108,7 @@ impl Cursor {
                 return Ok(n);
             }
             self.next_seq = segment.seq + 1;
+            self.load(u64::MAX)?;
             self.current = None;
         }
     }
@@ -138,40 +156,70 @@ impl Cursor {
             self.current = None;
         }
         self.lost = 0;
+        // What was dropped before is no business of who reads from here.
+        self.load(self.offset)?;
+        while self.gap_within(self.offset)?.is_some() {}
         Ok(())
     }
 
     /// Moves to the oldest byte kept.
     pub(crate) fn rewind(&mut self) {
         (self.current, self.next_seq, self.offset, self.lost) = (None, 0, 0, 0);
-        (self.at, self.ahead, self.began) = (None, None, false);
+        (self.at, self.told, self.began) = (None, None, false);
+        self.ahead.clear();
+        self.gaps.clear();
     }
 
     /// Returns when the byte at `offset` arrived, in milliseconds since the epoch; offsets must not go back.
     pub(crate) fn time_of(&mut self, offset: u64) -> io::Result<Option<i64>> {
+        self.load(offset)?;
+        while let Some((_, at)) = self.ahead.front().filter(|(from, _)| *from <= offset) {
+            self.at = Some(*at);
+            self.ahead.pop_front();
+        }
+        Ok(self.at)
+    }
+
+    /// Takes the next gap, if it lies at `end` or before.
+    pub(crate) fn gap_within(&mut self, end: u64) -> io::Result<Option<Gap>> {
+        self.load(end)?;
+        let is_within = self.gaps.front().is_some_and(|gap| gap.offset <= end);
+        Ok(if is_within {
+            self.gaps.pop_front()
+        } else {
+            None
+        })
+    }
+
+    /// Reads the sidecar until it speaks of bytes behind `offset`.
+    fn load(&mut self, offset: u64) -> io::Result<()> {
         let Some(times) = self
             .current
             .as_mut()
             .and_then(|segment| segment.times.as_mut())
         else {
-            return Ok(self.at);
+            return Ok(());
         };
-        loop {
-            let record = match self.ahead.take() {
-                Some(record) => record,
-                None => match times.next()? {
-                    Some(record) => record,
-                    None => return Ok(self.at),
-                },
-            };
-            if record.offset > offset {
-                self.ahead = Some(record);
-                return Ok(self.at);
-            }
-            if record.what == What::Time {
-                self.at = Some(record.at);
+        while self.told.is_none_or(|told| told <= offset) {
+            let Some(record) = times.next()? else { break };
+            self.told = Some(record.offset);
+            match record.what {
+                What::Time => self.ahead.push_back((record.offset, record.at)),
+                What::Dropped(total) => {
+                    let bytes = total.saturating_sub(self.dropped);
+                    self.dropped = total;
+                    if bytes > 0 {
+                        self.gaps.push_back(Gap {
+                            offset: record.offset,
+                            at: record.at,
+                            bytes,
+                        });
+                    }
+                }
+                What::Mark(_) | What::End => {}
             }
         }
+        Ok(())
     }
 
     /// Opens the next file in order; false if there is none yet.
@@ -219,15 +267,28 @@ impl Cursor {
         Ok(false)
     }
 
-    fn enter(&mut self, segment: Segment) -> bool {
+    fn enter(&mut self, mut segment: Segment) -> bool {
         let base = segment.base.unwrap_or(self.offset);
+        let header = segment.times.as_mut().and_then(|times| times.header().ok());
+        let dropped = header.flatten().map(|header| header.dropped);
         if self.began {
             self.lost += base.saturating_sub(self.offset);
+            if let Some(bytes) = dropped.and_then(|dropped| dropped.checked_sub(self.dropped))
+                && bytes > 0
+            {
+                // Between two files, where no sidecar could be written.
+                self.gaps.push_back(Gap {
+                    offset: base,
+                    at: segment.at.unwrap_or_default(),
+                    bytes,
+                });
+            }
         }
+        self.dropped = dropped.unwrap_or(self.dropped);
         self.offset = base;
         self.began = true;
-        self.at = None;
-        self.ahead = None;
+        (self.at, self.told) = (None, None);
+        self.ahead.clear();
         self.current = Some(segment);
         true
     }

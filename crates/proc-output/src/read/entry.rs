@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::options::Stream;
 use crate::split::trim_terminator;
 
-/// One line of a log, or a piece of a very long one.
+/// One line of a log, or a piece of a very long one; or a [gap](Self::is_gap) where bytes were dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The instance that wrote it.
@@ -22,9 +22,18 @@ pub struct Entry {
     pub continued: bool,
     /// Whether a later entry holds, or may hold, more of the line.
     pub cut: bool,
+    /// Bytes that were dropped at this offset: 0 but for an entry that stands for just that, and has
+    /// no bytes of its own.
+    pub dropped_bytes: u64,
 }
 
 impl Entry {
+    /// Says whether this is no line, but the place at which bytes were dropped.
+    #[must_use]
+    pub const fn is_gap(&self) -> bool {
+        self.dropped_bytes > 0
+    }
+
     /// Returns the bytes without `\n` or `\r\n`.
     #[must_use]
     pub fn text(&self) -> &[u8] {

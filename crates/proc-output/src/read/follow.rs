@@ -378,12 +378,13 @@ impl Follow {
     fn unfinished(&mut self) -> io::Result<Option<Entry>> {
         let now = Instant::now();
         self.deadline = None;
-        for source in &mut self.merge.sources {
+        for (index, source) in self.merge.sources.iter_mut().enumerate() {
             let Some(due) = source.held_since().map(|since| since + PATIENCE) else {
                 continue;
             };
             if due <= now {
-                return Ok(source.rest(false));
+                self.dirty.insert(index);
+                return source.rest(false);
             }
             self.deadline = Some(self.deadline.map_or(due, |other| other.min(due)));
         }

@@ -267,12 +267,12 @@ fn last_entries(merge: &mut Merge, n: usize, finish: bool) -> io::Result<VecDequ
     let mut last: VecDeque<Entry> = VecDeque::new();
     let mut lines = 0;
     let mut keep = |entry: Entry| {
-        lines += usize::from(!entry.continued);
+        let begins = |entry: &Entry| !entry.continued && !entry.is_gap();
+        lines += usize::from(begins(&entry));
         last.push_back(entry);
         while lines > n {
-            last.pop_front();
-            lines -= 1;
-            while last.front().is_some_and(|entry| entry.continued) {
+            lines -= usize::from(last.pop_front().as_ref().is_some_and(begins));
+            while last.front().is_some_and(|entry| !begins(entry)) {
                 last.pop_front();
             }
         }
@@ -284,11 +284,14 @@ fn last_entries(merge: &mut Merge, n: usize, finish: bool) -> io::Result<VecDequ
         keep(entry);
     }
     if finish {
-        merge
-            .sources
-            .iter_mut()
-            .filter_map(|source| source.rest(true))
-            .for_each(keep);
+        for source in &mut merge.sources {
+            while let Some(entry) = source.rest(true)? {
+                keep(entry);
+            }
+            while let Some(entry) = source.next()? {
+                keep(entry);
+            }
+        }
     }
     Ok(last)
 }
@@ -336,7 +339,7 @@ impl Entries {
     fn refill(&mut self, source: usize) -> io::Result<()> {
         self.merge.refill(source)?;
         if !self.merge.waits(source)
-            && let Some(rest) = self.merge.sources[source].rest(true)
+            && let Some(rest) = self.merge.sources[source].rest(true)?
         {
             self.merge.offer(source, rest);
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::directory::Directory;
 use crate::names::Names;
 use crate::options::Stream;
-use crate::read::cursor::Cursor;
+use crate::read::cursor::{Cursor, Gap};
 use crate::read::entry::{Entry, Query};
 use crate::read::locate;
 use crate::split::{Line, LineSplitter};
@@ -92,6 +92,14 @@ impl StreamEntries {
             }
             let n = self.cursor.read(&mut buffer)?;
             if n == 0 {
+                // At the very end, where no line follows that would bring it.
+                let end = self.cursor.offset();
+                if self.splitter.held() == 0
+                    && let Some(gap) = self.cursor.gap_within(end)?
+                {
+                    self.ready.push_back(self.gap(gap));
+                    continue;
+                }
                 return Ok(None);
             }
             self.take(&buffer[..n])?;
@@ -103,7 +111,18 @@ impl StreamEntries {
     }
 
     /// Returns the beginning of a line that has no end yet: as the last one (`finish`), or cut.
-    pub(crate) fn rest(&mut self, finish: bool) -> Option<Entry> {
+    /// There may be more to come from [`next`](Self::next) then.
+    pub(crate) fn rest(&mut self, finish: bool) -> io::Result<Option<Entry>> {
+        self.end_line(finish)?;
+        while let Some(entry) = self.ready.pop_front() {
+            if self.wanted(&entry) {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    fn end_line(&mut self, finish: bool) -> io::Result<()> {
         let at = self.held_at.take().flatten();
         self.held_since = None;
         let mut rest = None;
@@ -114,7 +133,11 @@ impl StreamEntries {
         } else {
             self.splitter.flush(each)
         }
-        rest.filter(|entry| self.wanted(entry))
+        rest.map_or(Ok(()), |rest| put(&mut self.ready, &mut self.cursor, rest))
+    }
+
+    fn gap(&self, gap: Gap) -> Entry {
+        gap_entry(&self.instance, self.stream, gap)
     }
 
     /// Returns since when the beginning of a line waits for its end.
@@ -126,8 +149,7 @@ impl StreamEntries {
         let start = self.cursor.offset() - bytes.len() as u64;
         if start != self.splitter.offset() + self.splitter.held() as u64 {
             // Bytes between were removed before they could be read: two lines, not one.
-            let last = self.rest(true);
-            self.ready.extend(last);
+            self.end_line(true)?;
             self.splitter = LineSplitter::at(self.max_line, start);
         }
         let Self {
@@ -149,7 +171,8 @@ impl StreamEntries {
                     None
                 }),
             };
-            ready.push_back(entry(instance, *stream, line, at));
+            let line = entry(instance, *stream, line, at);
+            result = std::mem::replace(&mut result, Ok(())).and(put(ready, cursor, line));
         });
         if splitter.held() == 0 {
             *held_since = None;
@@ -181,5 +204,40 @@ fn entry(instance: &Arc<str>, stream: Stream, line: Line<'_>, at: Option<i64>) -
         bytes: bytes.to_vec(),
         continued,
         cut,
+        dropped_bytes: 0,
+    }
+}
+
+/// Hands a line on, taken apart where bytes were dropped within it.
+fn put(ready: &mut VecDeque<Entry>, cursor: &mut Cursor, mut line: Entry) -> io::Result<()> {
+    // A gap at its very end stands before the line that follows.
+    let last = (line.offset + line.bytes.len() as u64).saturating_sub(1);
+    while let Some(gap) = cursor.gap_within(last)? {
+        let before = usize::try_from(gap.offset.saturating_sub(line.offset)).unwrap_or(0);
+        if before > 0 {
+            let rest = line.bytes.split_off(before.min(line.bytes.len()));
+            ready.push_back(Entry {
+                cut: true,
+                ..line.clone()
+            });
+            line.offset += line.bytes.len() as u64;
+            (line.bytes, line.continued) = (rest, true);
+        }
+        ready.push_back(gap_entry(&line.instance, line.stream, gap));
+    }
+    ready.push_back(line);
+    Ok(())
+}
+
+fn gap_entry(instance: &Arc<str>, stream: Stream, gap: Gap) -> Entry {
+    Entry {
+        instance: Arc::clone(instance),
+        stream,
+        offset: gap.offset,
+        at: Some(gap.at),
+        bytes: Vec::new(),
+        continued: false,
+        cut: false,
+        dropped_bytes: gap.bytes,
     }
 }

@@ -245,18 +245,19 @@ impl LogWriter {
     }
 
     fn advance(&mut self, n: usize) {
+        if n > 0 {
+            self.stats.failing = None;
+            // Before the offset moves on: the bytes are missing in front of these.
+            if self.unrecorded {
+                self.record_drops(now_ms());
+            }
+        }
         let n64 = n as u64;
         if let Some(live) = self.live.as_mut() {
             live.length += n64;
         }
         self.offset += n64;
         self.stats.bytes += n64;
-        if n > 0 {
-            self.stats.failing = None;
-            if self.unrecorded {
-                self.record_drops(now_ms());
-            }
-        }
     }
 
     fn drop_bytes(&mut self, n: usize, error: &io::Error, now: i64) {
@@ -267,6 +268,16 @@ impl LogWriter {
             self.record_drops(now);
             self.unrecorded = true;
         }
+    }
+
+    /// Counts bytes that were dropped before they came here, at the present offset.
+    pub(crate) fn count_dropped(&mut self, n: u64, now: i64) {
+        self.stats.dropped_bytes += n;
+        self.unrecorded = true;
+        if let Err(error) = self.prepare(now) {
+            self.note(&error);
+        }
+        self.record_drops(now);
     }
 
     fn record_drops(&mut self, now: i64) {

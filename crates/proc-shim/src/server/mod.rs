@@ -5,6 +5,7 @@ mod control;
 mod exec;
 mod input;
 mod life;
+mod log;
 mod recorder;
 mod start;
 mod stop;
@@ -175,6 +176,7 @@ impl Shim {
                 Err(_) => std::thread::yield_now(),
             }
         }
+        self.streams.finish();
         let _gone = fs::remove_file(&self.args.socket);
         let _gone = fs::remove_file(self.args.dir.join("shim"));
         0

@@ -5,12 +5,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use proc_output::{LogOptions, LogWriter, OpenLogError, Stream};
+use proc_output::{LogOptions, OpenLogError, Stream};
+
+use super::log::Log;
 
 /// The most bytes taken from one pipe before the others have their turn.
 const TURN: usize = 1024 * 1024;
 /// How many pipes of earlier runs, held open by background children, are still read.
 const MAX_OLD: usize = 16;
+/// How long the exit of a service waits for its last bytes to pass a queue. A disk that takes them at
+/// all takes far less.
+const SETTLE: Duration = Duration::from_millis(250);
+/// How long the end of the shim waits for them.
+const LAST: Duration = Duration::from_secs(5);
 
 /// One pipe, or a terminal's master side.
 #[derive(Debug)]
@@ -26,7 +33,7 @@ struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     sources: Vec<Source>,
-    writers: Vec<LogWriter>,
+    writers: Vec<Log>,
     options: Option<LogOptions>,
     housekeep_at: Option<Instant>,
 }
@@ -44,13 +51,11 @@ impl Streams {
         }
         let dir = options.dir.as_deref().unwrap_or(dir);
         // The old writers go first: there must be one per stream.
-        self.writers.clear();
+        self.finish();
         self.options = None;
         for stream in options.streams() {
-            let mut writer = LogWriter::new(dir, instance, *stream, options)?;
-            // A shim may be killed at any moment; the pipe is kept by others, this memory is not.
-            writer.always_splice();
-            self.writers.push(writer);
+            self.writers
+                .push(Log::open(dir, instance, *stream, options)?);
         }
         for at in 0..self.sources.len() {
             self.sources[at].writer = self.writer_of(self.sources[at].stream);
@@ -137,7 +142,7 @@ impl Streams {
             };
             let mut left = available(&source.fd);
             while left > 0 {
-                match writer.splice_from(&source.fd, left) {
+                match writer.splice_from(source.fd.as_fd(), left) {
                     Ok(0) => break,
                     Ok(moved) => left = left.saturating_sub(moved),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -145,11 +150,21 @@ impl Streams {
                 }
             }
         }
+        for writer in &self.writers {
+            writer.settle(SETTLE);
+        }
+    }
+
+    /// Closes the files.
+    pub(crate) fn finish(&mut self) {
+        for writer in self.writers.drain(..) {
+            writer.finish(LAST);
+        }
     }
 
     /// Returns how many bytes the logs of standard output and standard error hold.
     pub(crate) fn offsets(&self) -> (u64, u64) {
-        let offset = |at: usize| self.writers.get(at).map_or(0, LogWriter::offset);
+        let offset = |at: usize| self.writers.get(at).map_or(0, Log::offset);
         (offset(0), offset(1))
     }
 
@@ -172,16 +187,16 @@ impl Streams {
     /// Begins new files.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
         for writer in &mut self.writers {
-            writer.rotate_now()?;
+            writer.rotate()?;
         }
         self.housekeep();
         Ok(())
     }
 
-    /// Notes a moment of the service's life beside the bytes; a full disk does not matter here.
+    /// Notes a moment of the service's life beside the bytes.
     pub(crate) fn mark(&mut self, text: &str) {
         for writer in &mut self.writers {
-            let _unimportant = writer.mark(text);
+            writer.mark(text);
         }
     }
 
@@ -192,20 +207,16 @@ impl Streams {
 
     /// Does that work.
     pub(crate) fn housekeep(&mut self) {
-        let waits: Vec<Duration> = self
-            .writers
-            .iter_mut()
-            .filter_map(LogWriter::housekeep)
-            .collect();
+        let waits: Vec<Duration> = self.writers.iter_mut().filter_map(Log::housekeep).collect();
         self.housekeep_at = waits.into_iter().min().map(|wait| Instant::now() + wait);
     }
 }
 
 /// Moves what is there; returns whether more may come.
-fn pump_one(fd: &OwnedFd, writer: &mut LogWriter) -> bool {
+fn pump_one(fd: &OwnedFd, writer: &mut Log) -> bool {
     let mut left = TURN;
     loop {
-        match writer.splice_from(fd, left) {
+        match writer.splice_from(fd.as_fd(), left) {
             Ok(0) => return false,
             Ok(moved) => {
                 left = left.saturating_sub(moved);

@@ -141,7 +141,7 @@ impl Driver {
                 } else {
                     from.stdout
                 };
-                if entry.offset < begin {
+                if entry.offset < begin || entry.is_gap() {
                     continue;
                 }
                 let line = entry.text().to_vec();

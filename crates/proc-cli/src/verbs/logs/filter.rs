@@ -53,8 +53,11 @@ impl Filter {
         self.pattern.is_none() && self.level.is_none()
     }
 
-    /// Returns whether this line passes; one without a level passes no `--level`.
+    /// Returns whether this line passes; one without a level passes no `--level`, and a gap nothing.
     pub(crate) fn passes(&self, entry: &Entry) -> bool {
+        if entry.is_gap() {
+            return self.passes_all();
+        }
         let text = entry.text();
         self.pattern
             .as_ref()
