@@ -20,6 +20,6 @@ mkdir -p "$data/postgres"
 chmod 700 "$data/postgres"
 if [ "$(id -u)" = 0 ]; then
     chown postgres "$data/postgres"
-    exec runuser -u postgres -- "$bin/initdb" -D "$data/postgres" -A trust --no-sync > "$data/initdb.log"
+    exec runuser -u postgres -- "$bin/initdb" -D "$data/postgres" -U postgres -A trust --no-sync > "$data/initdb.log"
 fi
-exec "$bin/initdb" -D "$data/postgres" -A trust --no-sync > "$data/initdb.log"
+exec "$bin/initdb" -D "$data/postgres" -U postgres -A trust --no-sync > "$data/initdb.log"
