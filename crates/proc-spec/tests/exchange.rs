@@ -25,7 +25,7 @@ fn imported(format: ImportFormat, files: &[(&str, &str)]) -> (Project, Vec<Strin
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).expect("it can be written");
     }
-    let single = files.len() == 1 || format == ImportFormat::Supervisord;
+    let single = files.len() == 1 || format != ImportFormat::Systemd;
     let path = if single {
         dir.path().join(files[0].0)
     } else {
@@ -271,5 +271,305 @@ fn to_a_procfile_in_the_files_order() {
             .losses
             .iter()
             .any(|loss| loss.to_string() == "service.db.user: a Procfile has commands only")
+    );
+}
+
+fn keys(losses: &[String]) -> Vec<&str> {
+    let keys = losses.iter().filter_map(|loss| loss.split(": ").nth(1));
+    keys.collect()
+}
+
+#[test]
+fn a_pm2_ecosystem() {
+    let file = r#"module.exports = {
+  apps: [
+    {
+      name: 'api', script: './server.js', args: ['--port', "80"], node_args: "--max-old-space-size=200",
+      cwd: "/srv/api", instances: 2, exec_mode: "cluster",
+      env: { NODE_ENV: "production", PORT: process.env.PORT || 3000, RAW: "${x} $y" },
+      env_production: { A: 1 },
+      max_memory_restart: "300M", kill_timeout: 3000, restart_delay: 500, max_restarts: 5,
+      min_uptime: "2s", stop_exit_codes: [0, 78], watch: ["src", "*.json"], ignore_watch: ["node_modules"],
+      out_file: "/var/log/api/out.log", namespace: "back", uid: "www", cron_restart: "0 3 * * *",
+    },
+    { script: "worker.py", interpreter: "python3", autorestart: false, namespace: "back" },
+    { name: "web", script: "serve -s build", args: "-l 'a b'" },
+  ],
+  deploy: {},
+};
+"#;
+    let (project, losses) = imported(ImportFormat::Pm2, &[("ecosystem.config.js", file)]);
+    let api = project.service("api").unwrap();
+    let argv = [
+        "node",
+        "--max-old-space-size=200",
+        "./server.js",
+        "--port",
+        "80",
+    ];
+    assert_eq!(
+        api.command,
+        Some(Command::Argv(argv.map(str::to_owned).to_vec()))
+    );
+    assert_eq!(api.env["PORT"], "3000");
+    assert_eq!(api.env["RAW"], "${x} $y");
+    assert_eq!(
+        (api.instances, api.cwd.as_path()),
+        (2, Path::new("/srv/api"))
+    );
+    assert_eq!(api.restart.mode, Mode::Always);
+    assert_eq!(api.restart.initial_delay, Duration::from_millis(500));
+    assert_eq!(api.restart.startup_max, Some(5));
+    assert_eq!(api.stop.steps.steps[0].signal, Signal::INT);
+    assert_eq!(api.stop.steps.steps[0].wait, Some(Duration::from_secs(3)));
+    assert_eq!(api.max_memory, Some(300 << 20));
+    let watch = api.watch.as_ref().unwrap();
+    assert_eq!(watch.paths, ["src/**", "*.json"]);
+    assert_eq!(watch.ignore, ["node_modules/**"]);
+    assert_eq!(api.log.dir.as_deref(), Some(Path::new("/var/log/api")));
+    let worker = project.service("worker").unwrap();
+    let argv = ["python3", "worker.py"].map(str::to_owned).to_vec();
+    assert_eq!(worker.command, Some(Command::Argv(argv)));
+    assert_eq!(worker.restart.mode, Mode::Never);
+    let web = project.service("web").unwrap();
+    let argv = ["serve", "-s", "build", "-l", "a b"];
+    assert_eq!(
+        web.command,
+        Some(Command::Argv(argv.map(str::to_owned).to_vec()))
+    );
+    assert_eq!(project.groups["back"].members, ["api", "worker"]);
+    assert_eq!(
+        keys(&losses),
+        [
+            "deploy",
+            "api.exec_mode",
+            "api.env_production",
+            "api.out_file",
+            "api.cron_restart"
+        ]
+    );
+    assert!(
+        losses[3].starts_with("ecosystem.config.js:10: "),
+        "{losses:?}"
+    );
+}
+
+#[test]
+fn pm2_in_json_and_yaml() {
+    let json = r#"{"name": "a", "script": "run.sh", "env": {"A": "${b}"}}"#;
+    let yaml = "apps:\n  - script: run.sh\n    name: a\n    env:\n      A: ${b}\n";
+    for (name, text) in [("pm2.json", json), ("pm2.yaml", yaml)] {
+        let (project, losses) = imported(ImportFormat::Pm2, &[(name, text)]);
+        let a = project.service("a").unwrap();
+        let argv = ["bash", "run.sh"].map(str::to_owned).to_vec();
+        assert_eq!(a.command, Some(Command::Argv(argv)), "{name}");
+        assert_eq!(a.env["A"], "${b}", "{name}");
+        assert!(losses.is_empty(), "{losses:?}");
+    }
+    let computed = failure(ImportFormat::Pm2, "module.exports = {\n apps: make() }");
+    assert!(computed.starts_with("f:2: is computed"), "{computed}");
+    assert_eq!(
+        failure(ImportFormat::Pm2, "{apps: []}"),
+        "f:1: has no `apps`"
+    );
+}
+
+const COMPOSE: &str = r#"
+version: "0.5"
+name: shop
+environment:
+  - MODE=dev
+  - WHO=$USERNAME_THAT_IS_UNSET-${HOME}
+vars: { PORT: 8080, NAME: main }
+log_location: ./all.log
+shell: { shell_command: fish }
+x-probe: &probe { period_seconds: 2, failure_threshold: 4 }
+processes:
+  db:
+    command: "echo $HOME $$HOME {{.NAME}}"
+    namespace: back
+    is_tty: true
+    availability: { restart: always, backoff_seconds: 3, max_restarts: 7 }
+    readiness_probe:
+      <<: *probe
+      exec: { command: pg_isready }
+    shutdown: { signal: 2, timeout_seconds: 7, command: "pg_ctl stop" }
+  migrate:
+    entrypoint: [./migrate, --all]
+    namespace: back
+    depends_on:
+      db: { condition: process_healthy }
+      ghost: { condition: process_started }
+    availability: { restart: exit_on_failure }
+  web:
+    command: ./web
+    working_dir: web
+    replicas: 3
+    environment: [A=1, "B=x y"]
+    disabled: true
+    depends_on:
+      migrate: { condition: process_completed_successfully }
+      db: {}
+    readiness_probe:
+      http_get: { host: localhost, port: "{{.PORT}}", path: ready, scheme: http }
+    liveness_probe:
+      http_get: { scheme: https, port: 443 }
+    ready_log_line: up
+    log_location: logs/web.log
+    log_configuration: { rotation: { max_size_mb: 5, max_backups: 2, compress: true } }
+    is_elevated: true
+    mcp: x
+  logger:
+    command: ./log
+    ready_log_line: "ready (1)"
+"#;
+
+#[test]
+fn a_process_compose_file() {
+    let (project, losses) = imported(
+        ImportFormat::ProcessCompose,
+        &[("process-compose.yaml", COMPOSE)],
+    );
+    assert_eq!(project.name, "shop");
+    assert_eq!(project.on_exit, proc_spec::OnExit::Stop);
+    assert_eq!(project.env["WHO"], "-/root");
+    let db = project.service("db").unwrap();
+    assert_eq!(
+        db.command,
+        Some(Command::Shell("echo $HOME $HOME main".into()))
+    );
+    assert_eq!(db.restart.mode, Mode::Always);
+    assert_eq!(db.restart.initial_delay, Duration::from_secs(3));
+    assert_eq!(db.restart.max_delay, Duration::from_secs(3));
+    assert_eq!(db.restart.max, Some(7));
+    assert_eq!(db.stop.steps.steps[0].signal, Signal::INT);
+    let ready = db.ready.as_ref().unwrap();
+    assert_eq!(
+        (ready.interval, ready.failures),
+        (Duration::from_secs(2), 4)
+    );
+    let migrate = project.service("migrate").unwrap();
+    assert_eq!(migrate.needs["db"], proc_spec::Need::Ready);
+    assert_eq!(migrate.exit_project, proc_spec::ExitProject::OnFailure);
+    let web = project.service("web").unwrap();
+    assert_eq!((web.instances, web.autostart), (3, false));
+    assert_eq!(web.needs["migrate"], proc_spec::Need::Completed);
+    assert_eq!(web.needs["db"], proc_spec::Need::Started);
+    assert_eq!(web.env["B"], "x y");
+    assert_eq!(
+        web.ready.as_ref().unwrap().kind.to_string(),
+        "http http://localhost:8080/ready"
+    );
+    assert_eq!(web.log.max_size, Some(5 << 20));
+    let logger = project.service("logger").unwrap();
+    let proc_probe::ProbeKind::Log(pattern) = &logger.ready.as_ref().unwrap().kind else {
+        panic!("{:?}", logger.ready);
+    };
+    assert!(pattern.as_str().contains("ready \\(1\\)"), "{pattern:?}");
+    assert_eq!(project.groups["back"].members, ["db", "migrate"]);
+    assert_eq!(
+        keys(&losses),
+        [
+            "log_location",
+            "shell",
+            "processes.migrate.depends_on.ghost",
+            "processes.web.liveness_probe.http_get",
+            "processes.web.ready_log_line",
+            "processes.web.log_location",
+            "processes.web.is_elevated",
+            "processes.web.mcp",
+        ]
+    );
+}
+
+#[test]
+fn process_compose_extends_and_cycles() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("base")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "base/pc.yaml",
+        "environment: [A=1, B=1]\nprocesses:\n  web:\n    command: ./old\n    working_dir: src\n    replicas: 2\n  db:\n    command: ./db\n",
+    );
+    write(
+        "pc.yaml",
+        "extends: base/pc.yaml\nenvironment: [B=2]\nprocesses:\n  web:\n    command: ./new\n",
+    );
+    let result = import(ImportFormat::ProcessCompose, &dir.path().join("pc.yaml")).unwrap();
+    let project = load(&result.toml);
+    assert_eq!(
+        (project.env["A"].as_str(), project.env["B"].as_str()),
+        ("1", "2")
+    );
+    let web = project.service("web").unwrap();
+    assert_eq!(web.command, Some(Command::Argv(vec!["./new".into()])));
+    assert_eq!(web.instances, 2);
+    assert!(web.cwd.ends_with("base/src"), "{:?}", web.cwd);
+    assert!(project.service("db").is_some());
+    assert_eq!(
+        failure(ImportFormat::ProcessCompose, "extends: f\nprocesses: {}\n"),
+        "f:1: extends itself"
+    );
+    assert_eq!(
+        failure(ImportFormat::ProcessCompose, "x: 1\n"),
+        "f:1: has no `processes`"
+    );
+    let broken = failure(ImportFormat::ProcessCompose, "a: [\nb: }\n");
+    assert!(broken.contains("is no YAML"), "{broken}");
+}
+
+#[test]
+fn to_kubernetes() {
+    let shop = "[project]\nname='shop'\n[service.db]\ncommand='./db'\nuser='70'\nstop={signal='INT',grace='20s'}\n[service.web]\nargv=['./web', '$(A)', 'no']\ninstances=2\nneeds={db='ready'}\nenv={A='1'}\nready={http='http://127.0.0.1:80/ok',interval='2s'}\nalive={tcp='127.0.0.1:80'}\nlimits={memory='1MiB',cpu_max=1.5}\nrestart='always'\nlisten=['tcp:0.0.0.0:80']\n[service.night]\nscript='true'\noneshot=true\nschedule='0 3 * * *'\noverlap='replace'\nrestart='never'\n";
+    let exported = export(&load(shop), ExportFormat::Kubernetes, None);
+    let [(name, text)] = exported.files.as_slice() else {
+        panic!("{exported:?}");
+    };
+    assert_eq!(name, "shop.yaml");
+    let documents: Vec<&str> = text.split("---\n").skip(1).collect();
+    let kinds: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("kind: "))
+        .collect();
+    assert_eq!(kinds, ["Deployment", "Deployment", "Service", "CronJob"]);
+    for line in [
+        "terminationGracePeriodSeconds: 20",
+        "runAsUser: 70",
+        "image: \"shop-db:latest\"",
+    ] {
+        assert!(documents[0].contains(line), "{line} in\n{}", documents[0]);
+    }
+    for line in [
+        "replicas: 2",
+        "- \"$$(A)\"",
+        "- \"no\"",
+        "path: /ok",
+        "periodSeconds: 2",
+        "tcpSocket:",
+        "memory: \"1048576\"",
+        "cpu: \"1500m\"",
+    ] {
+        assert!(documents[1].contains(line), "{line} in\n{}", documents[1]);
+    }
+    assert!(
+        documents[3].contains("concurrencyPolicy: Replace"),
+        "{}",
+        documents[3]
+    );
+    let losses: Vec<String> = exported.losses.iter().map(ToString::to_string).collect();
+    for loss in [
+        "service.db.stop.signal: a container gets TERM",
+        "service.web.needs.db: everything starts at once",
+        "service.web.listen: ",
+        "service.db.image: ",
+    ] {
+        assert!(
+            losses.iter().any(|known| known.starts_with(loss)),
+            "{loss} in {losses:#?}"
+        );
+    }
+    assert!(
+        !losses.iter().any(|loss| loss.contains("web.restart.mode")),
+        "{losses:#?}"
     );
 }

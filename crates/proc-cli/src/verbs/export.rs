@@ -12,7 +12,7 @@ use crate::render;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// systemd, launchd, procfile or supervisord
+    /// systemd, launchd, procfile, supervisord or kubernetes
     #[arg(value_name = "FORMAT")]
     format: ExportFormat,
     /// Write the files into this directory; several files need it

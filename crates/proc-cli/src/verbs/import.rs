@@ -13,7 +13,7 @@ use crate::render;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// procfile, supervisord or systemd
+    /// procfile, supervisord, pm2, process-compose or systemd
     #[arg(value_name = "FORMAT")]
     format: ImportFormat,
     /// What to read; for systemd also a directory of units

@@ -1,9 +1,11 @@
 //! A project as other supervisors read it, with a report of what they cannot do.
 
+mod kubernetes;
 mod launchd;
 mod procfile;
 mod supervisord;
 mod systemd;
+mod yaml;
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,15 +25,18 @@ pub enum ExportFormat {
     Procfile,
     /// `supervisord.conf`.
     Supervisord,
+    /// A Deployment, Job or CronJob for each service, and what publishes its ports.
+    Kubernetes,
 }
 
 impl ExportFormat {
     /// Every format, in the order of the help.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Systemd,
         Self::Launchd,
         Self::Procfile,
         Self::Supervisord,
+        Self::Kubernetes,
     ];
 
     /// Returns the word for it on the command line.
@@ -42,6 +47,7 @@ impl ExportFormat {
             Self::Launchd => "launchd",
             Self::Procfile => "procfile",
             Self::Supervisord => "supervisord",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
@@ -89,6 +95,7 @@ pub fn export(project: &Project, format: ExportFormat, user: Option<&str>) -> Ex
         ExportFormat::Launchd => launchd::export(project, user),
         ExportFormat::Procfile => procfile::export(project),
         ExportFormat::Supervisord => supervisord::export(project, user),
+        ExportFormat::Kubernetes => kubernetes::export(project),
     }
 }
 

@@ -2,9 +2,14 @@
 
 mod draft;
 mod ini;
+mod literals;
+mod pm2;
+mod process_compose;
 mod procfile;
 mod supervisord;
 mod systemd;
+mod tree;
+mod yaml;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,11 +26,21 @@ pub enum ImportFormat {
     Supervisord,
     /// A unit file, or several in a directory.
     Systemd,
+    /// An ecosystem file of pm2: JSON, YAML, or JavaScript that computes nothing.
+    Pm2,
+    /// `process-compose.yaml`, what it extends resolved.
+    ProcessCompose,
 }
 
 impl ImportFormat {
     /// Every format, in the order of the help.
-    pub const ALL: [Self; 3] = [Self::Procfile, Self::Supervisord, Self::Systemd];
+    pub const ALL: [Self; 5] = [
+        Self::Procfile,
+        Self::Supervisord,
+        Self::Pm2,
+        Self::ProcessCompose,
+        Self::Systemd,
+    ];
 
     /// Returns the word for it on the command line.
     #[must_use]
@@ -34,6 +49,8 @@ impl ImportFormat {
             Self::Procfile => "procfile",
             Self::Supervisord => "supervisord",
             Self::Systemd => "systemd",
+            Self::Pm2 => "pm2",
+            Self::ProcessCompose => "process-compose",
         }
     }
 }
@@ -109,6 +126,8 @@ pub fn import(format: ImportFormat, path: &Path) -> Result<Imported, ImportError
         ImportFormat::Procfile => procfile::import(path),
         ImportFormat::Supervisord => supervisord::import(path),
         ImportFormat::Systemd => systemd::import(path),
+        ImportFormat::Pm2 => pm2::import(path),
+        ImportFormat::ProcessCompose => process_compose::import(path),
     }
 }
 
