@@ -9,14 +9,13 @@ use crate::exit;
 
 /// A configuration that cannot be used: code 2, one `error:` per mistake.
 pub(crate) fn of_config(errors: ConfigErrors) -> CliError {
-    let missing = errors.not_found;
-    let messages = errors.errors.iter().map(ToString::to_string).collect();
-    let failure = CliError::many(exit::USAGE, messages);
-    if missing {
-        failure.hint("proc new")
-    } else {
-        failure
+    if let (true, Some(error)) = (errors.not_found, errors.errors.first()) {
+        // Nothing has a place in a file that is not there.
+        let text = format!("{} {}", error.file.display(), error.message);
+        return CliError::new(exit::USAGE, text).hint("proc new");
     }
+    let messages = errors.errors.iter().map(ToString::to_string).collect();
+    CliError::many(exit::USAGE, messages)
 }
 
 /// A request that failed: the supervisor's own code, or that there is none.

@@ -35,7 +35,7 @@ impl Driver {
             let (runner, mut outcomes) = Runner::new();
             let done = runner.run(phase, spec.hooks.phase(phase), &context).await;
             let result = match done.failure() {
-                Some(failed) => Err(format!("hook {failed}")),
+                Some(failed) => Err(failed.to_string()),
                 None => Ok(()),
             };
             // The loop may have ended.
