@@ -11,6 +11,10 @@ use crate::shell::{cargo, read, root, run as sh, say};
 
 /// How many run at the same time.
 const COUNT: usize = 300;
+/// A shim gives memory back a moment after its last event.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How long wake-ups are counted.
+const SPAN: Duration = Duration::from_secs(5);
 /// Targets in KiB: proportional and resident memory of one.
 const TARGETS: [(&str, u64); 2] = [("Pss", 40), ("Rss", 300)];
 
@@ -74,6 +78,9 @@ fn measure(keeper: &mut Child) -> Result<()> {
     if pids.len() != COUNT {
         bail!("{} of {COUNT} shims started", pids.len());
     }
+    // Spans of time are what is measured here, so there is no event to wait for.
+    let (_never, silence) = std::sync::mpsc::channel::<()>();
+    let _timed_out = silence_for(&silence, SETTLED);
     let before = switches(&pids)?;
     let begun = Instant::now();
     let mut sums = BTreeMap::new();
@@ -82,9 +89,7 @@ fn measure(keeper: &mut Child) -> Result<()> {
             *sums.entry(what).or_insert(0) += size;
         }
     }
-    // A span of time is what is measured here, so there is no event to wait for.
-    let rest = Duration::from_secs(5).saturating_sub(begun.elapsed());
-    let (_never, silence) = std::sync::mpsc::channel::<()>();
+    let rest = SPAN.saturating_sub(begun.elapsed());
     let _timed_out = silence_for(&silence, rest);
     let woken = switches(&pids)?.saturating_sub(before);
     for (what, target) in TARGETS {

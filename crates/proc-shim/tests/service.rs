@@ -7,7 +7,7 @@ mod support;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proc_core::{Identity, Limit, ProcessEnd, Resource, Signal};
 use proc_shim::{Client, FailureKind, Notice, Output, Reply, Request, Respawn, StartSpec, Stdin};
@@ -404,6 +404,44 @@ fn a_respawned_supervisor_does_not_take_its_services_along() {
         "the service of the supervisor lives on"
     );
     handle.signal(Signal::KILL).unwrap();
+}
+
+#[test]
+fn an_idle_shim_holds_little_memory_and_sleeps_until_it_is_asked() {
+    let mut shim = Shim::new();
+    let running = shim.start(sh("trap 'exit 7' TERM; sleep 1000 & wait"));
+    let pid = shim.child.pid();
+    let read = |file: &str, line: &str| -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        let value = text.lines().find_map(|text| text.strip_prefix(line));
+        value
+            .unwrap()
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let busy = read("smaps_rollup", "Rss:");
+    // Nothing tells of it: it happens a moment after the last event.
+    let begun = Instant::now();
+    while read("smaps_rollup", "Rss:") > busy / 2 {
+        assert!(begun.elapsed() < LONG.unwrap(), "{busy} KiB stay");
+        std::thread::yield_now();
+    }
+    let (slept, rested) = (
+        || read("status", "voluntary_ctxt_switches:"),
+        Instant::now(),
+    );
+    let before = slept();
+    while rested.elapsed() < Duration::from_secs(1) {
+        assert!(slept() <= before + 3, "it wakes up without a reason");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    // What it gave back comes back by itself.
+    assert_eq!(shim.status().running.unwrap().identity, running.identity);
+    assert!(shim.stop("TERM/60s, KILL").survivors.is_empty());
+    assert_eq!(shim.exited().end, Some(ProcessEnd::Exited(7)));
 }
 
 #[test]

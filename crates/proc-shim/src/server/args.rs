@@ -15,6 +15,7 @@ pub(crate) struct Args {
 
 impl Args {
     /// Reads `serve --instance NAME --dir DIR --socket PATH --log DIR [--keep-session]`.
+    #[inline(never)]
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut args = args.into_iter();
         if args.next().is_none_or(|verb| verb != "serve") {

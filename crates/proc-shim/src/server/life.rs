@@ -54,7 +54,8 @@ struct Again {
 pub(super) struct Service {
     phase: Phase,
     pub(super) last_run: u64,
-    pub(super) starting: Option<Starting>,
+    /// Boxed, as what follows: most of the time there is none, and a shim is small.
+    pub(super) starting: Option<Box<Starting>>,
     pub(super) running: Option<Running>,
     pub(super) handle: Option<ProcessHandle>,
     pub(super) exited: Option<Exited>,
@@ -69,7 +70,7 @@ pub(super) struct Service {
     pub(super) terms: Option<Terms>,
     began: Instant,
     ooms_before: Option<u64>,
-    again: Option<Again>,
+    again: Option<Box<Again>>,
     stop_wanted: bool,
     known_by: Option<Instant>,
     cgroup_events: Option<OwnedFd>,
@@ -159,16 +160,18 @@ impl Service {
         });
         self.stop_wanted = false;
         let delay = self.again.as_ref().map(|again| again.delay);
-        self.again = spec.respawn.clone().zip(kept).map(|(policy, fds)| Again {
-            spec,
-            fds,
-            delay: delay.unwrap_or(policy.initial),
-            policy,
-            at: None,
+        self.again = spec.respawn.clone().zip(kept).map(|(policy, fds)| {
+            Box::new(Again {
+                spec,
+                fds,
+                delay: delay.unwrap_or(policy.initial),
+                policy,
+                at: None,
+            })
         });
     }
 
-    pub(super) fn begin(&mut self, starting: Starting) {
+    pub(super) fn begin(&mut self, starting: Box<Starting>) {
         self.phase = Phase::Starting;
         self.was_empty = std::mem::replace(&mut self.tree_empty, false);
         self.replacement = false;
@@ -237,7 +240,10 @@ impl Service {
 
     /// Returns what a stop is aimed at, and its means.
     pub(super) fn target(&self, tier: Option<Mechanism>) -> StopTarget {
-        let starting = self.starting.as_ref().and_then(Starting::handle);
+        let starting = self
+            .starting
+            .as_ref()
+            .and_then(|starting| starting.handle());
         let leader = self
             .handle
             .as_ref()
@@ -574,7 +580,7 @@ impl Shim {
                 stopping.hurry(sequence, target, now);
                 stopping
             }
-            None => Stopping::new(sequence, target, now),
+            None => Box::new(Stopping::new(sequence, target, now)),
         };
         self.stopping.insert(stopping).askers.extend(asker);
     }

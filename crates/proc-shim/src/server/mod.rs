@@ -45,6 +45,10 @@ const FAILED: i32 = 125;
 /// process does.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    serve(args.into_iter().collect())
+}
+
+fn serve(args: Vec<OsString>) -> i32 {
     let args = match Args::parse(args) {
         Ok(args) => args,
         Err(error) => {
@@ -55,16 +59,39 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             return 2;
         }
     };
-    match Shim::new(args) {
-        Ok(mut shim) => shim.run(),
+    let mut shim = match Shim::new(args) {
+        Ok(shim) => shim,
         Err(error) => {
             refuse(&error);
-            FAILED
+            return FAILED;
+        }
+    };
+    run(&mut shim)
+}
+
+/// Keeps a service until it and the shim are no longer needed.
+///
+/// Whatever is merged into this function, or into one that calls it, holds stack for as long as the shim waits: so
+/// nothing is.
+#[inline(never)]
+fn run(shim: &mut Shim) -> i32 {
+    loop {
+        shim.settle();
+        if shim.done {
+            break;
+        }
+        match shim.wait() {
+            Ok(ready) => shim.handle(&ready),
+            // Out of memory, perhaps for a moment. The service is worth another attempt.
+            Err(_) => std::thread::yield_now(),
         }
     }
+    shim.leave();
+    0
 }
 
 /// Tells the starter why there is no shim: as the answer to its greeting, which has id 1.
+#[inline(never)]
 fn refuse(error: &io::Error) {
     let Ok(control) = sys::inherited(client::CONTROL_FD) else {
         return;
@@ -81,6 +108,9 @@ fn refuse(error: &io::Error) {
         .and_then(|()| channel.flush(&control));
 }
 
+/// After this long without an event the shim gives back memory that it does not need to wait.
+const QUIET: Duration = Duration::from_millis(250);
+
 /// Everything a shim is.
 #[derive(Debug)]
 struct Shim {
@@ -96,9 +126,11 @@ struct Shim {
     recorder: Recorder,
     streams: Streams,
     service: Service,
-    stopping: Option<Stopping>,
+    stopping: Option<Box<Stopping>>,
     /// Troubles that the supervisor was told of.
     told: [Option<String>; 2],
+    /// When memory is given back unless something happens; `None` once it was.
+    quiet_until: Option<Instant>,
     done: bool,
 }
 
@@ -117,6 +149,7 @@ enum Source {
 }
 
 impl Shim {
+    #[inline(never)]
     fn new(args: Args) -> io::Result<Self> {
         sys::close_from(client::CONTROL_FD + 1);
         let children = sys::prepare_signals()?;
@@ -160,29 +193,21 @@ impl Shim {
             service,
             stopping: None,
             told: [None, None],
+            quiet_until: None,
             done: false,
         })
     }
 
-    fn run(&mut self) -> i32 {
-        loop {
-            self.settle();
-            if self.done {
-                break;
-            }
-            match self.wait() {
-                Ok(ready) => self.handle(&ready),
-                // Out of memory, perhaps for a moment. The service is worth another attempt.
-                Err(_) => std::thread::yield_now(),
-            }
-        }
+    /// Ends what runs beside, and takes away what leads here.
+    #[inline(never)]
+    fn leave(&mut self) {
         self.streams.finish();
         let _gone = fs::remove_file(&self.args.socket);
         let _gone = fs::remove_file(self.args.dir.join("shim"));
-        0
     }
 
     /// Does everything that is due and needs no descriptor, then tells what changed.
+    #[inline(never)]
     fn settle(&mut self) {
         let now = Instant::now();
         self.advance_stop(now);
@@ -199,7 +224,8 @@ impl Shim {
     }
 
     /// Waits for the next thing to happen.
-    fn wait(&self) -> io::Result<Vec<(Source, PollFlags)>> {
+    #[inline(never)]
+    fn wait(&mut self) -> io::Result<Vec<(Source, PollFlags)>> {
         let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = vec![
             (Source::Children, self.children.as_fd(), PollFlags::IN),
             (Source::Listener, self.listener.as_fd(), PollFlags::IN),
@@ -211,13 +237,19 @@ impl Shim {
             sources.push((Source::Output(at), fd, PollFlags::IN));
         }
         sources.extend(self.service.fds());
-        let stopping = self.stopping.iter().flat_map(Stopping::fds);
+        let stopping = self.stopping.iter().flat_map(|stopping| stopping.fds());
         sources.extend(stopping.map(|fd| (Source::Stopping, fd, PollFlags::IN)));
         let mut fds: Vec<PollFd<'_>> = sources
             .iter()
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
             .collect();
-        let timeout = self.timeout();
+        let quiet = self
+            .quiet_until
+            .is_some_and(|until| until <= Instant::now());
+        let timeout = self.timeout(quiet);
+        if quiet {
+            sys::release_idle_memory();
+        }
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
@@ -228,20 +260,28 @@ impl Shim {
             .iter()
             .zip(&fds)
             .map(|((source, ..), fd)| (*source, fd.revents()));
-        Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
+        let ready: Vec<_> = ready.filter(|(_, flags)| !flags.is_empty()).collect();
+        if !ready.is_empty() {
+            self.quiet_until = Some(Instant::now() + QUIET);
+        } else if quiet {
+            self.quiet_until = None;
+        }
+        Ok(ready)
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&self, quiet: bool) -> Option<Duration> {
         let due = [
-            self.stopping.as_ref().and_then(Stopping::due),
+            self.stopping.as_ref().and_then(|stopping| stopping.due()),
             self.service.due(),
             self.streams.due(),
             self.recorder.due(),
+            self.quiet_until.filter(|_| !quiet),
         ];
         let first = due.into_iter().flatten().min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }
 
+    #[inline(never)]
     fn handle(&mut self, ready: &[(Source, PollFlags)]) {
         let outputs: Vec<usize> = ready
             .iter()

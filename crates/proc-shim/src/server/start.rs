@@ -125,7 +125,7 @@ impl Shim {
         self.put_run(&running, spec.detached, false);
         embryo.open_gate();
         let message = Vec::new();
-        let starting = Starting {
+        let starting = Box::new(Starting {
             embryo,
             plan,
             attributes,
@@ -134,7 +134,7 @@ impl Shim {
             asker,
             message,
             end: None,
-        };
+        });
         self.service.begin(starting);
         Ok(())
     }
@@ -243,14 +243,14 @@ impl Shim {
         }
     }
 
-    fn started(&mut self, starting: Starting) {
+    fn started(&mut self, starting: Box<Starting>) {
         let Starting {
             mut running,
             handle,
             asker,
             end,
             ..
-        } = starting;
+        } = *starting;
         running.pgid = pgid_of(running.identity.pid).unwrap_or(running.pgid);
         self.streams
             .mark(&format!("run {} pid {}", running.run, running.identity.pid));
@@ -269,7 +269,7 @@ impl Shim {
         }
     }
 
-    fn not_started(&mut self, starting: Starting) {
+    fn not_started(&mut self, starting: Box<Starting>) {
         let failure = starting
             .plan
             .explain(&starting.attributes, &starting.message);

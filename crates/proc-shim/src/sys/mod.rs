@@ -3,11 +3,14 @@
 //! Everything called in the child after [`fork`] only makes system calls: no allocation, no locks.
 
 pub(crate) mod init;
+mod rest;
 
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+pub(crate) use rest::release_idle_memory;
 
 /// Signals that must not end a keeper: its service's supervisor says when it is over.
 const IGNORED: &[libc::c_int] = &[
