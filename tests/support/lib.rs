@@ -2,11 +2,15 @@
 //!
 //! Nothing here sleeps: `proc wait`, `proc events -f` and `up -d` are the events a test waits for, each with a bound.
 
+#![expect(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod events;
 mod project;
+mod random;
 
 pub use events::Events;
 pub use project::{Outcome, Project, alive};
+pub use random::Random;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

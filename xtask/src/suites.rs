@@ -58,6 +58,13 @@ const SUITES: &[Suite] = &[
         name: "hostile",
         needs: &[],
     },
+    Suite {
+        name: "chaos",
+        needs: &[Component {
+            program: "nginx",
+            package: "nginx-light",
+        }],
+    },
 ];
 
 /// Tests of one crate that belong to a suite: the suite, the package, the test program.

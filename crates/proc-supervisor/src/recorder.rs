@@ -97,11 +97,13 @@ impl Recorder {
 
     /// Waits until everything queued so far was written, or failed at least once, for `patience`
     /// at most; tells whether it was written.
-    pub(crate) async fn flush(&self, patience: Duration) -> bool {
+    pub(crate) fn flush(&self, patience: Duration) -> impl Future<Output = bool> + use<> {
         let (done, answer) = channel();
         self.write(Job::Flush(done));
-        let waited = tokio::task::spawn_blocking(move || answer.recv_timeout(patience));
-        matches!(waited.await, Ok(Ok(true)))
+        async move {
+            let waited = tokio::task::spawn_blocking(move || answer.recv_timeout(patience));
+            matches!(waited.await, Ok(Ok(true)))
+        }
     }
 }
 

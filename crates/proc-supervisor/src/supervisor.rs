@@ -85,6 +85,7 @@ impl Supervisor {
             recorder,
             writer,
             history: History::new(opened.next, opened.events),
+            flushing: false,
             tickets: Vec::new(),
             buckets: BTreeMap::new(),
             trouble: BTreeMap::new(),

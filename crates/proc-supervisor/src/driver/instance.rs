@@ -36,6 +36,9 @@ pub(crate) struct Instance {
     pub(crate) exit_run: u64,
     /// The last run whose exit was told.
     pub(crate) counted: u64,
+    /// The number of the event that tells of it, until that is on the disk. The next run waits: its keeper remembers one exit,
+    /// and a supervisor killed in between would never hear of this one.
+    pub(crate) unwritten: Option<u64>,
     pub(crate) survivors: Vec<SurvivorView>,
     /// A stop that waits for its dependents.
     pub(crate) order: Option<StopOrder>,
@@ -90,6 +93,7 @@ impl Instance {
             ended_here: false,
             exit_run: 0,
             counted: 0,
+            unwritten: None,
             survivors: Vec::new(),
             order: None,
             sequence: None,

@@ -103,6 +103,8 @@ pub(crate) enum Msg {
     Memory { key: String, epoch: u64, bytes: u64 },
     /// A surplus instance has been forgotten by its backend.
     Forgotten { key: String },
+    /// Everything told up to this event is on the disk, or the disk has had its chance.
+    Flushed { seq: u64 },
 }
 
 /// What does not change while a supervisor lives.
@@ -153,6 +155,8 @@ pub(crate) struct Driver {
     /// The thread behind it.
     pub(crate) writer: End,
     pub(crate) history: History,
+    /// Whether somebody waits for the disk on behalf of exits.
+    pub(crate) flushing: bool,
     pub(crate) tickets: Vec<Ticket>,
     /// How many restarts nobody asked for are still allowed: of groups by name, and of all.
     pub(crate) buckets: BTreeMap<Option<String>, Bucket>,
@@ -233,6 +237,7 @@ impl Driver {
             Msg::Line { key, epoch, line } => self.line(&key, epoch, &line),
             Msg::Memory { key, epoch, bytes } => self.measured(&key, epoch, bytes),
             Msg::Forgotten { key } => self.forgotten(&key),
+            Msg::Flushed { seq } => self.flushed(seq),
         }
     }
 

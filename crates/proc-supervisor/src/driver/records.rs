@@ -1,8 +1,10 @@
 //! Transitions and records: what is told, and what is left on the disk.
 
+use std::time::Duration;
+
 use super::exits::{millis, signal_name};
 use super::instance::Part;
-use super::{Driver, Instance};
+use super::{Driver, Instance, Msg};
 use crate::clock::Clock;
 use crate::machine::{Exit, Timer, Transition};
 use crate::record::{InstanceRecord, ProjectRecord, ServiceRecord};
@@ -11,6 +13,9 @@ use crate::stamp::Stamp;
 use crate::state::State;
 use crate::view::{Cause, Event, EventExit};
 use serde_json::Value;
+
+/// How long the next run waits for a disk that neither takes the last exit nor refuses it.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Driver {
     /// Tells transitions, and records the instance if anything of it has changed.
@@ -21,10 +26,40 @@ impl Driver {
                 events.push(self.history.push(event));
             }
         }
+        let exit = events.iter().rfind(|event| event.exit.is_some());
+        let exit = exit.map(|event| event.seq);
         self.save(key, events);
+        if let (Some(seq), Some(instance)) = (exit, self.instances.get_mut(key)) {
+            instance.unwritten = Some(seq);
+            self.flush_exits();
+        }
         for transition in told {
             self.after(key, &transition);
         }
+    }
+
+    /// Waits beside the loop until every exit told so far is on the disk. One wait is for all who wait by then.
+    fn flush_exits(&mut self) {
+        let waiting = self.instances.values().filter_map(|i| i.unwritten);
+        let Some(seq) = waiting.max().filter(|_| !self.flushing) else {
+            return;
+        };
+        self.flushing = true;
+        let written = self.recorder.flush(DISK_PATIENCE);
+        self.beside(async move {
+            // A service never waits for a disk that refuses, or hangs: then a kill at this moment may cost an exit.
+            let _written_or_not = written.await;
+            Some(Msg::Flushed { seq })
+        });
+    }
+
+    /// The exits told up to this event need no waiting any more.
+    pub(super) fn flushed(&mut self, seq: u64) {
+        self.flushing = false;
+        for instance in self.instances.values_mut() {
+            instance.unwritten = instance.unwritten.filter(|unwritten| *unwritten > seq);
+        }
+        self.flush_exits();
     }
 
     fn event(&mut self, key: &str, transition: &Transition) -> Option<Event> {

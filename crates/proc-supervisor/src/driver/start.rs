@@ -59,7 +59,7 @@ impl Driver {
             .instances
             .iter()
             .filter(|(_, instance)| instance.machine.phase() == Phase::Pending)
-            .filter(|(_, instance)| instance.order.is_none())
+            .filter(|(_, instance)| instance.order.is_none() && instance.unwritten.is_none())
             .filter_map(|(key, instance)| {
                 let service = self.services.get(&instance.service)?;
                 let rank = (

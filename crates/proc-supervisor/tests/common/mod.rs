@@ -5,7 +5,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use proc_backends::{
 use proc_core::{Identity, Mechanism, ProcessEnd, Signal, StopReport, StopSequence, Survivor};
 use proc_policy::Jitter;
 use proc_spec::{Command, Project, ServiceSpec};
-use proc_supervisor::{Begin, Handle, Options, Supervisor, Who};
+use proc_supervisor::{Begin, Handle, Options, Supervisor, Who, offline};
 use tokio::time::Instant;
 
 /// How the runs of an instance go.
@@ -50,7 +50,9 @@ struct Instances {
     runs: BTreeMap<String, u64>,
     acknowledged: BTreeSet<(String, u64)>,
     asked: Vec<Asked>,
-    most_at_once: BTreeMap<String, u32>,
+    /// Where to look whether an exit is on the disk when the next run begins.
+    records: Option<PathBuf>,
+    unrecorded: Vec<(String, u64)>,
     pids: u32,
 }
 
@@ -138,6 +140,16 @@ impl Fake {
             .await;
     }
 
+    /// From now on every start looks whether the exit before it is in the journal under `dir`.
+    pub(crate) fn check_records(&self, dir: &Path) {
+        self.lock().records = Some(dir.to_owned());
+    }
+
+    /// The runs that began before the exit of the run before them was on the disk.
+    pub(crate) fn unrecorded(&self) -> Vec<(String, u64)> {
+        self.lock().unrecorded.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Instances> {
         self.instances.lock().unwrap()
     }
@@ -199,6 +211,17 @@ impl Fake {
             }
             assert!(!all.live.contains_key(&name), "a second copy of {name}");
             let run = all.runs.get(&name).copied().unwrap_or(0).max(spec.last_run) + 1;
+            if let Some(dir) = all.records.clone().filter(|_| run > 1) {
+                let events = offline::events(&dir, 0).unwrap();
+                let mut exits = events.iter().filter(|e| e.service.as_ref() == Some(&name));
+                if !exits.any(|e| {
+                    e.exit
+                        .as_ref()
+                        .is_some_and(|exit| exit.run == Some(run - 1))
+                }) {
+                    all.unrecorded.push((name.clone(), run));
+                }
+            }
             let nth = usize::try_from(run).unwrap() - 1;
             let end = behaviour.ends.get(nth).or(behaviour.ends.last()).copied();
             all.pids += 1;
