@@ -9,7 +9,8 @@
 //!   [`QueuedWriter`] does the same behind a queue, for services that must never wait for a disk.
 //! * [`read::LogReader`] reads those files back, compressed ones included: merged by time, the last
 //!   lines, a stretch of time, followed as they grow, or verified to be complete.
-//! * [`Streams`] reads both pipes of a command together; [`LineSplitter`] and [`Lines`] make lines;
+//! * [`Streams`] reads both pipes of a command together, by callback or as an iterator; [`LineSplitter`]
+//!   and [`Lines`] make lines; with the feature `async`, `Lines` and `BothLines` are `Stream`s;
 //!   [`Grouper`] joins stack traces; [`detect_level`] finds how serious a line is.
 //! * [`ByteRing`] and [`LineRing`] keep the last of it in memory; [`truncate_tail_to_rune_budget`]
 //!   cuts it to what a message may hold.
@@ -48,6 +49,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "async")]
+mod both;
 mod clock;
 mod closed;
 #[cfg(feature = "compress")]
@@ -67,6 +70,8 @@ mod tail;
 mod times;
 mod writer;
 
+#[cfg(feature = "async")]
+pub use both::BothLines;
 #[cfg(feature = "compress")]
 pub use compress::compress_closed;
 pub use group::{Group, Grouper};
@@ -76,6 +81,6 @@ pub use options::{LogOptions, OnFull, Stream};
 pub use queued::QueuedWriter;
 pub use ring::ByteRing;
 pub use split::{Line, LineSplitter, Lines, OwnedLine};
-pub use streams::{Combined, ReadEnd, Streams, pending};
+pub use streams::{Combined, ReadEnd, StreamLines, Streams, pending};
 pub use tail::{tail_bytes, tail_file, tail_lines, truncate_tail_to_rune_budget};
 pub use writer::{LogStats, LogWriter, OpenLogError, Written};

@@ -1,6 +1,8 @@
 //! Bytes into lines, with a bound on what one line may hold in memory.
 
 use std::io::{self, Read};
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 
 /// One line, or a piece of one that is longer than the splitter's bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +241,8 @@ impl From<Line<'_>> for OwnedLine {
     }
 }
 
-/// The lines of anything that can be read, as an iterator.
+/// The lines of anything that can be read, as an iterator; of an async source (feature `async`) as a
+/// `futures_core::Stream`.
 #[derive(Debug)]
 pub struct Lines<R> {
     source: R,
@@ -298,31 +301,48 @@ impl<R: tokio::io::AsyncRead + Unpin> Lines<R> {
     ///
     /// What reading the source meets.
     pub async fn next_line(&mut self) -> io::Result<Option<OwnedLine>> {
-        use tokio::io::ReadBuf;
+        let next = std::future::poll_fn(|context| self.poll_line(context)).await;
+        next.transpose()
+    }
+
+    pub(crate) fn poll_line(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<OwnedLine>>> {
         loop {
             if let Some(line) = self.ready.pop_front() {
-                return Ok(Some(line));
+                return Poll::Ready(Some(Ok(line)));
             }
             if self.ended {
-                return Ok(None);
+                return Poll::Ready(None);
             }
-            let (source, buffer) = (&mut self.source, &mut self.buffer);
-            let n = std::future::poll_fn(|context| {
-                let mut into = ReadBuf::new(buffer);
-                std::pin::Pin::new(&mut *source)
-                    .poll_read(context, &mut into)
-                    .map_ok(|()| into.filled().len())
-            })
-            .await?;
+            let mut into = tokio::io::ReadBuf::new(&mut self.buffer);
+            match std::pin::Pin::new(&mut self.source).poll_read(context, &mut into) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Ok(())) => {}
+            }
+            let n = into.filled().len();
+            let each = |line: Line<'_>| self.ready.push_back(line.into());
             if n == 0 {
                 self.ended = true;
-                self.splitter
-                    .finish(|line| self.ready.push_back(line.into()));
+                self.splitter.finish(each);
             } else {
-                self.splitter
-                    .push(&self.buffer[..n], |line| self.ready.push_back(line.into()));
+                self.splitter.push(&self.buffer[..n], each);
             }
         }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<R: tokio::io::AsyncRead + Unpin> futures_core::Stream for Lines<R> {
+    type Item = io::Result<OwnedLine>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_line(context)
     }
 }
 
@@ -417,6 +437,21 @@ mod tests {
             got.push(line);
         }
         assert_eq!(texts(&got), [&b"a"[..], b"b", b"last"]);
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn a_stream_of_lines_equals_the_iterator() {
+        use futures_core::Stream as _;
+        let text = &b"a\r\nb\n\nlast"[..];
+        let want: Vec<_> = Lines::new(text, 100).map(Result::unwrap).collect();
+        let mut lines = std::pin::pin!(Lines::new(text, 100));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut got = Vec::new();
+        while let Poll::Ready(Some(line)) = lines.as_mut().poll_next(&mut context) {
+            got.push(line.unwrap());
+        }
+        assert_eq!(got, want);
     }
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {

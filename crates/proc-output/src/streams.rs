@@ -1,5 +1,6 @@
 //! Reads the two outputs of a command together, line by line or whole, and then waits for it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::options::Stream;
-use crate::split::{Line, LineSplitter};
+use crate::split::{Line, LineSplitter, OwnedLine};
 
 /// The outputs of one command, to be read together: whoever reads one to its end first hangs as soon
 /// as the other fills its pipe.
@@ -177,6 +178,20 @@ impl<'a> Streams<'a> {
         Ok(end)
     }
 
+    /// Returns the lines one by one, the unterminated last ones included; it ends as
+    /// [`read_lines`](Self::read_lines) does, and [`StreamLines::end`] says why.
+    #[must_use]
+    pub fn lines(&self) -> StreamLines<'_> {
+        let splitters = self.fds.iter().map(|_| LineSplitter::new(self.max_line));
+        StreamLines {
+            splitters: splitters.collect(),
+            reading: self.begin(),
+            streams: self,
+            ready: VecDeque::new(),
+            end: None,
+        }
+    }
+
     /// Reads all lines and then waits for the command by `wait`.
     ///
     /// # Errors
@@ -214,33 +229,60 @@ impl<'a> Streams<'a> {
         &self,
         mut each: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
     ) -> io::Result<ReadEnd> {
+        let mut reading = self.begin();
+        loop {
+            if let Some(end) = self.step(&mut reading, &mut each)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    fn begin(&self) -> Reading {
+        Reading {
+            open: (0..self.fds.len()).collect(),
+            buffer: vec![0; self.buffer],
+            until: self
+                .timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
+        }
+    }
+
+    /// Waits once, and hands out what there is then; returns why it was the last time, if it was.
+    fn step(
+        &self,
+        reading: &mut Reading,
+        mut each: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
+    ) -> io::Result<Option<ReadEnd>> {
         if self.fds.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "no stream to read was given",
             ));
         }
-        let end = self
-            .timeout
-            .and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut buffer = vec![0; self.buffer];
-        let mut open: Vec<usize> = (0..self.fds.len()).collect();
-        while !open.is_empty() {
-            let ready = match self.wait(&open, end)? {
-                Ready::Streams(ready) => ready,
-                Ready::Exited => return self.drain(&open, &mut buffer, each),
-                Ready::Cancelled => return Ok(ReadEnd::Cancelled),
-                Ready::TimedOut => return Ok(ReadEnd::TimedOut),
-            };
-            for index in ready {
-                match read(self.fds[index].1, &mut buffer)? {
-                    Some(0) => open.retain(|other| *other != index),
-                    Some(n) if each(index, &buffer[..n]).is_break() => return Ok(ReadEnd::Stopped),
-                    Some(_) | None => {}
+        let Reading {
+            open,
+            buffer,
+            until,
+        } = reading;
+        if open.is_empty() {
+            return Ok(Some(ReadEnd::Eof));
+        }
+        let ready = match self.wait(open, *until)? {
+            Ready::Streams(ready) => ready,
+            Ready::Exited => return self.drain(open, buffer, each).map(Some),
+            Ready::Cancelled => return Ok(Some(ReadEnd::Cancelled)),
+            Ready::TimedOut => return Ok(Some(ReadEnd::TimedOut)),
+        };
+        for index in ready {
+            match read(self.fds[index].1, buffer)? {
+                Some(0) => open.retain(|other| *other != index),
+                Some(n) if each(index, &buffer[..n]).is_break() => {
+                    return Ok(Some(ReadEnd::Stopped));
                 }
+                Some(_) | None => {}
             }
         }
-        Ok(ReadEnd::Eof)
+        Ok(None)
     }
 
     /// Waits for a stream to be readable, the command to end, or one of the other ends.
@@ -310,6 +352,73 @@ impl<'a> Streams<'a> {
             }
         }
         Ok(end)
+    }
+}
+
+/// How far reading is.
+#[derive(Debug)]
+struct Reading {
+    open: Vec<usize>,
+    buffer: Vec<u8>,
+    until: Option<Instant>,
+}
+
+/// The lines of several streams, as an iterator; see [`Streams::lines`].
+#[derive(Debug)]
+pub struct StreamLines<'a> {
+    streams: &'a Streams<'a>,
+    splitters: Vec<LineSplitter>,
+    reading: Reading,
+    ready: VecDeque<(Stream, OwnedLine)>,
+    end: Option<ReadEnd>,
+}
+
+impl StreamLines<'_> {
+    /// Returns why reading ended, once it has.
+    #[must_use]
+    pub const fn end(&self) -> Option<ReadEnd> {
+        self.end
+    }
+}
+
+impl Iterator for StreamLines<'_> {
+    type Item = io::Result<(Stream, OwnedLine)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(Ok(line));
+            }
+            if self.end.is_some() {
+                return None;
+            }
+            let Self {
+                streams,
+                splitters,
+                reading,
+                ready,
+                ..
+            } = self;
+            let stepped = streams.step(reading, |index, bytes| {
+                let stream = streams.fds[index].0;
+                splitters[index].push(bytes, |line| ready.push_back((stream, line.into())));
+                ControlFlow::Continue(())
+            });
+            match stepped {
+                Ok(None) => {}
+                Ok(Some(end)) => {
+                    self.end = Some(end);
+                    for (splitter, (stream, _)) in splitters.iter_mut().zip(&streams.fds) {
+                        splitter.finish(|line| ready.push_back((*stream, line.into())));
+                    }
+                }
+                Err(error) => {
+                    // Asked again it would only fail again.
+                    self.end = Some(ReadEnd::Stopped);
+                    return Some(Err(error));
+                }
+            }
+        }
     }
 }
 

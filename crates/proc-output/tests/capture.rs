@@ -92,6 +92,27 @@ fn a_megabyte_on_stderr_before_stdout() {
     assert_eq!(of(&lines, Stream::Stderr), vec![0; 2_000_000]);
 }
 
+#[test]
+fn the_iterator_reads_both_streams_together_and_says_how_it_ended() {
+    let mut child = sh("head -c 200000 /dev/zero >&2; echo out; printf 'no end'; echo late >&2");
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let streams = Streams::new().stdout(&stdout).stderr(&stderr);
+    let mut lines = streams.lines();
+    let all: Vec<_> = lines
+        .by_ref()
+        .map(|line| line.map(|(stream, line)| (stream, line.bytes)).unwrap())
+        .collect();
+    assert_eq!(of(&all, Stream::Stdout), b"out\nno end");
+    assert_eq!(of(&all, Stream::Stderr).len(), 200_005);
+    assert_eq!(lines.end(), Some(ReadEnd::Eof));
+    child.wait().unwrap();
+
+    let nothing = Streams::new();
+    let mut lines = nothing.lines();
+    assert!(lines.next().unwrap().is_err());
+    assert!(lines.next().is_none());
+}
+
 /// K5 through the line reader.
 #[test]
 fn ten_megabytes_of_one_line_with_strange_bytes() {

@@ -182,3 +182,35 @@ fn the_async_twin_wakes_too() {
         assert_eq!(reading.await.unwrap(), (b"four\n".to_vec(), true));
     });
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn the_stream_wakes_too_and_hands_out_what_stays_unfinished() {
+    use std::pin::pin;
+
+    use futures_core::Stream as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = writer(dir.path(), "web", 10);
+    let follow = follow(dir.path(), &Query::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let reading = tokio::spawn(async move {
+            let mut stream = pin!(follow.into_stream().unwrap());
+            let mut next = async || {
+                let next = std::future::poll_fn(|context| stream.as_mut().poll_next(context));
+                next.await.unwrap().unwrap()
+            };
+            sender.send(next().await.bytes).unwrap();
+            (next().await.bytes, next().await.cut)
+        });
+        log.write(b"one two three\n");
+        assert_eq!(receiver.await.unwrap(), b"one two three\n");
+        log.write(b"four\nfive");
+        assert_eq!(reading.await.unwrap(), (b"four\n".to_vec(), true));
+    });
+}

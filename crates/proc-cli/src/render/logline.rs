@@ -1,5 +1,6 @@
 //! One line of a service's output, in the form the reader asked for.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use anstyle::Style;
@@ -22,6 +23,8 @@ pub(crate) struct LineStyle {
 #[derive(Debug)]
 pub(crate) struct LogPrinter {
     form: Form,
+    /// What instances are called, where that is not the name of their log.
+    names: HashMap<String, String>,
     /// Whether each line begins with its instance.
     pub(crate) prefix: bool,
     /// Whether each line begins with its time.
@@ -59,6 +62,7 @@ impl LogPrinter {
     pub(crate) fn raw() -> LogPrinter {
         LogPrinter {
             form: Form::Raw,
+            names: HashMap::new(),
             prefix: false,
             timestamps: false,
         }
@@ -68,6 +72,7 @@ impl LogPrinter {
     pub(crate) fn json() -> LogPrinter {
         LogPrinter {
             form: Form::Json,
+            names: HashMap::new(),
             prefix: false,
             timestamps: false,
         }
@@ -87,6 +92,7 @@ impl LogPrinter {
                 color,
                 terminal,
             },
+            names: HashMap::new(),
             prefix: true,
             timestamps: false,
         }
@@ -99,6 +105,17 @@ impl LogPrinter {
             timestamps: style.timestamps,
             ..self
         }
+    }
+
+    /// Calls the instance of this log by another name.
+    pub(crate) fn call(&mut self, log: &str, name: &str) {
+        self.names.insert(log.to_owned(), name.to_owned());
+        self.make_room(name);
+    }
+
+    fn name_of<'s>(&'s self, entry: &'s Entry) -> &'s str {
+        let known = self.names.get(&*entry.instance).map(String::as_str);
+        known.unwrap_or_else(|| plain(&entry.instance))
     }
 
     /// Widens the prefix for a name that came later.
@@ -116,7 +133,7 @@ impl LogPrinter {
     pub(crate) fn write(&self, out: &mut impl Write, entry: &Entry) -> io::Result<()> {
         match self.form {
             Form::Raw => out.write_all(&entry.bytes),
-            Form::Json => json(out, entry),
+            Form::Json => json(out, entry, self.name_of(entry)),
             Form::Lines {
                 width,
                 color,
@@ -156,7 +173,7 @@ impl LogPrinter {
             )?;
         }
         if self.prefix {
-            let name = plain(&entry.instance);
+            let name = self.name_of(entry);
             let style = if color { paint_for(name) } else { Style::new() };
             write!(out, "{style}{name:<width$} |{style:#} ")?;
         }
@@ -164,10 +181,10 @@ impl LogPrinter {
     }
 }
 
-fn json(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+fn json(out: &mut impl Write, entry: &Entry, instance: &str) -> io::Result<()> {
     let line = JsonLine {
         at: entry.at.map(timestamp),
-        instance: plain(&entry.instance),
+        instance,
         stream: entry.stream.name(),
         offset: entry.offset,
         line: String::from_utf8_lossy(entry.text()),
@@ -176,4 +193,47 @@ fn json(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use proc_output::Stream;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_is_shown_where_it_is_and_is_no_byte() {
+        let gap = Entry {
+            instance: "web~b".into(),
+            stream: Stream::Stdout,
+            offset: 10,
+            at: Some(0),
+            bytes: Vec::new(),
+            continued: false,
+            cut: false,
+            dropped_bytes: 4096,
+        };
+        let write = |printer: &LogPrinter| {
+            let mut out = Vec::new();
+            printer.write(&mut out, &gap).expect("memory takes it");
+            String::from_utf8(out).expect("text")
+        };
+        let mut lines = LogPrinter {
+            form: Form::Lines {
+                width: 0,
+                color: false,
+                terminal: false,
+            },
+            ..LogPrinter::raw()
+        };
+        lines.prefix = true;
+        assert_eq!(write(&lines), "web | [4096 bytes dropped]\n");
+        lines.call("web~b", "web-1");
+        assert_eq!(write(&lines), "web-1 | [4096 bytes dropped]\n");
+        assert_eq!(write(&LogPrinter::raw()), "");
+        let line: serde_json::Value =
+            serde_json::from_str(&write(&LogPrinter::json())).expect("JSON");
+        assert_eq!(line["dropped_bytes"], 4096);
+        assert_eq!(line["instance"], "web");
+    }
 }

@@ -3,8 +3,10 @@
 mod filter;
 mod sources;
 mod time;
+mod verify;
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use proc_output::Stream;
 use proc_output::read::{Entry, LogReader, Query};
@@ -52,6 +54,9 @@ pub(crate) struct Args {
     /// Only the service's bytes, exactly
     #[arg(long, conflicts_with_all = ["timestamps", "no_prefix"])]
     raw: bool,
+    /// Print no lines; prove from offsets and counts that none is missing (code 1 if one is)
+    #[arg(long, conflicts_with_all = ["follow", "lines", "since", "until", "grep", "stream", "level", "timestamps", "no_prefix", "raw"])]
+    verify: bool,
     /// Configuration file (long form only: -f follows)
     #[arg(
         id = "file",
@@ -81,10 +86,16 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let place = context.place()?;
     let sources = sources::select(context, &place, &args.names)?;
     let reader = sources::reader(&sources)?;
+    if args.verify {
+        return verify::run(context, &reader, &sources);
+    }
     let filter = Filter::new(args.grep.clone(), args.level);
     let mut out = Printer::new(context, &args, &sources);
     if args.follow {
-        follow(&reader, &args, &filter, &mut out)?;
+        let newcomer = |dir: &Path, instance: &str| {
+            sources::newcomer(context, &place, &args.names, dir, instance)
+        };
+        follow(&reader, &args, &filter, &mut out, newcomer)?;
     } else {
         print(&reader, &args, &filter, &mut out)?;
     }
@@ -130,25 +141,48 @@ fn print(
     out.flush()
 }
 
+/// Prints what is kept, and then what comes, also of instances that are new.
 fn follow(
     reader: &LogReader,
     args: &Args,
     filter: &Filter,
     out: &mut Printer,
+    newcomer: impl Fn(&Path, &str) -> Option<Source>,
 ) -> Result<(), CliError> {
-    let mut follow = reader
-        .follow(&query(args))
-        .map_err(|error| unreadable(&error))?;
+    // `-n` counts lines that pass the filter: then all that is kept must be looked at.
+    let tail = args.lines.filter(|_| !filter.passes_all());
+    let query = Query {
+        tail: args.lines.filter(|_| tail.is_none()),
+        ..query(args)
+    };
+    let failed = |error: std::io::Error| unreadable(&error);
+    let mut follow = reader.follow(&query).map_err(failed)?;
+    follow.watch_newcomers();
+    if tail.is_some() {
+        let mut last = filter::Last::new(tail);
+        while let Some(entry) = follow.try_next().map_err(failed)? {
+            if filter.passes(&entry) {
+                last.push(entry);
+            }
+        }
+        for entry in last.rest() {
+            out.print(&entry)?;
+        }
+    }
     loop {
-        while let Some(entry) = follow.try_next().map_err(|error| unreadable(&error))? {
+        while let Some(entry) = follow.try_next().map_err(failed)? {
             if filter.passes(&entry) {
                 out.print(&entry)?;
             }
         }
+        while let Some((dir, instance)) = follow.newcomer() {
+            if let Some(source) = newcomer(&dir, &instance) {
+                out.form.call(&source.instance, &source.shown);
+                follow.add(&dir, &instance).map_err(failed)?;
+            }
+        }
         out.flush()?;
-        if let Some(entry) = follow
-            .next_within(None)
-            .map_err(|error| unreadable(&error))?
+        if let Some(entry) = follow.next_within(None).map_err(failed)?
             && filter.passes(&entry)
         {
             out.print(&entry)?;
@@ -168,12 +202,15 @@ struct Printer {
 
 impl Printer {
     fn new(context: &Context, args: &Args, sources: &[Source]) -> Printer {
-        let names = sources.iter().map(|source| source.instance.as_str());
+        let names = sources.iter().map(|source| source.shown.as_str());
         let mut form = match (args.raw, context.globals.json) {
             (true, _) => LogPrinter::raw(),
             (false, true) => LogPrinter::json(),
             (false, false) => LogPrinter::lines(names, &std::io::stdout()),
         };
+        for source in sources {
+            form.call(&source.instance, &source.shown);
+        }
         form.timestamps = args.timestamps;
         form.prefix = !args.no_prefix;
         Printer {

@@ -51,6 +51,8 @@ pub struct Follow {
     query: Query,
     /// When unfinished lines are handed out.
     deadline: Option<Instant>,
+    /// Instances that nobody asked for and that began a log meanwhile, where that is of interest.
+    newcomers: Option<VecDeque<(PathBuf, String)>>,
 }
 
 #[cfg(feature = "async")]
@@ -109,6 +111,7 @@ impl Follow {
             first: VecDeque::new(),
             query: Query::default(),
             deadline: None,
+            newcomers: None,
         })
     }
 
@@ -170,6 +173,17 @@ impl Follow {
             self.open(&directory, &instance, stream)?;
         }
         Ok(())
+    }
+
+    /// Remembers from now on which instances begin a log in the directories that are watched, for
+    /// [`newcomer`](Self::newcomer); [`next_within`](Self::next_within) returns early for one.
+    pub fn watch_newcomers(&mut self) {
+        self.newcomers.get_or_insert_default();
+    }
+
+    /// Returns the directory and the name of an instance that is not followed and began a log.
+    pub fn newcomer(&mut self) -> Option<(PathBuf, String)> {
+        self.newcomers.as_mut()?.pop_front()
     }
 
     /// Takes up a stream, if it has files and is not followed already.
@@ -234,7 +248,8 @@ impl Follow {
             if let Some(entry) = self.try_next()? {
                 return Ok(Some(entry));
             }
-            if end.is_some_and(|end| Instant::now() >= end) {
+            let newcomer = self.newcomers.as_ref().is_some_and(|new| !new.is_empty());
+            if newcomer || end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(None);
             }
             let until = end.into_iter().chain(self.deadline).min();
@@ -274,6 +289,21 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// Turns it into a `futures_core::Stream`, which never ends.
+    ///
+    /// # Errors
+    ///
+    /// Outside of a tokio runtime with I/O and time.
+    #[cfg(feature = "async")]
+    pub fn into_stream(self) -> io::Result<FollowStream> {
+        let ready = self.inotify.register()?;
+        Ok(FollowStream {
+            follow: self,
+            ready,
+            patience: None,
+        })
     }
 
     /// Returns the oldest entry among those at hand, after looking into every source that changed.
@@ -343,9 +373,12 @@ impl Follow {
                 let key = (path.clone(), Arc::clone(&instance), stream);
                 if let Some(source) = self.sources.get(&key) {
                     self.dirty.insert(*source);
-                } else if self.query.stream.is_none_or(|only| only == stream)
-                    && self.wanted.contains(&(path, Arc::clone(&instance)))
-                {
+                } else if !self.wanted.contains(&(path.clone(), Arc::clone(&instance))) {
+                    let new = (path, instance.to_string());
+                    if let Some(newcomers) = self.newcomers.as_mut().filter(|n| !n.contains(&new)) {
+                        newcomers.push_back(new);
+                    }
+                } else if self.query.stream.is_none_or(|only| only == stream) {
                     fresh.push((Arc::clone(directory), instance, stream));
                 }
             }
@@ -389,6 +422,46 @@ impl Follow {
             self.deadline = Some(self.deadline.map_or(due, |other| other.min(due)));
         }
         Ok(None)
+    }
+}
+
+/// What is kept, and then what comes, as an asynchronous stream.
+#[cfg(feature = "async")]
+#[derive(Debug)]
+pub struct FollowStream {
+    follow: Follow,
+    ready: tokio::io::unix::AsyncFd<Shared>,
+    /// Runs while a line lies unfinished.
+    patience: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+}
+
+#[cfg(feature = "async")]
+impl futures_core::Stream for FollowStream {
+    type Item = io::Result<Entry>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        use std::task::Poll;
+        let this = self.get_mut();
+        loop {
+            if let Some(next) = this.follow.try_next().transpose() {
+                return Poll::Ready(Some(next));
+            }
+            if let Poll::Ready(guard) = this.ready.poll_read_ready(context) {
+                guard?.clear_ready();
+                continue;
+            }
+            let patience = this.follow.patience().map(tokio::time::sleep);
+            this.patience = patience.map(Box::pin);
+            let Some(sleep) = this.patience.as_mut() else {
+                return Poll::Pending;
+            };
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
     }
 }
 

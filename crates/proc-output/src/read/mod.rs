@@ -30,5 +30,7 @@ mod verify;
 
 pub use entry::{Entry, Mark, Query};
 pub use follow::Follow;
+#[cfg(feature = "async")]
+pub use follow::FollowStream;
 pub use reader::{Entries, LogReader};
 pub use verify::Verified;

@@ -12,6 +12,19 @@ use crate::exit;
 use crate::select;
 use crate::sources::{self, Source};
 
+/// Returns the log of an instance that came later, if the names mean it.
+pub(crate) fn newcomer(
+    context: &Context,
+    place: &Place,
+    names: &[String],
+    dir: &Path,
+    instance: &str,
+) -> Option<Source> {
+    let all = select(context, place, names).ok()?;
+    all.into_iter()
+        .find(|source| source.dir == dir && source.instance == instance)
+}
+
 /// Returns the logs that the names mean; no names mean all.
 ///
 /// # Errors
