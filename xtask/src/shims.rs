@@ -1,7 +1,7 @@
 //! What a shim costs while it has nothing to do: memory and wake-ups of 300 static ones, each keeping a service.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,86 @@ const TARGETS: [(&str, u64); 2] = [("Pss", 40), ("Rss", 300)];
 /// # Errors
 /// A failed build, a shim that does not start, or one that wakes up without a reason.
 pub(crate) fn run() -> Result<()> {
+    let Some(program) = build()? else {
+        return Ok(());
+    };
+    let mut keeper = keep(&program, &[COUNT.to_string()])?;
+    let measured = measure(&mut keeper);
+    end(keeper)?;
+    measured
+}
+
+/// Runs 500 services that write 50 lines a second each, and prints what all their shims cost together.
+///
+/// # Errors
+/// A failed build, a shim that does not start, or a log that lacks a byte.
+pub(crate) fn run_writing() -> Result<()> {
+    let Some(program) = build()? else {
+        return Ok(());
+    };
+    let lines = WRITING_SECONDS * 50;
+    let mut keeper = keep(&program, &[WRITERS.to_string(), lines.to_string()])?;
+    let measured = measure_writing(&mut keeper);
+    end(keeper)?;
+    measured
+}
+
+/// Services and seconds of [`run_writing`].
+const WRITERS: usize = 500;
+const WRITING_SECONDS: u64 = 40;
+
+fn measure_writing(keeper: &mut Child) -> Result<()> {
+    let pids = pids(keeper, WRITERS)?;
+    let (_never, silence) = std::sync::mpsc::channel::<()>();
+    let _timed_out = silence_for(&silence, SETTLED);
+    let (cpu, resident, begun) = (cpu(&pids)?, memory_of(&pids, "Rss")?, Instant::now());
+    let _timed_out = silence_for(&silence, Duration::from_secs(30));
+    let used = 1e-9 * (self::cpu(&pids)? - cpu) as f64 / begun.elapsed().as_secs_f64();
+    let (later, word) = (
+        memory_of(&pids, "Rss")?,
+        if used < 0.1 { "met" } else { "MISSED" },
+    );
+    say(&format!(
+        "{WRITERS} services x 50 lines/s for 30 s: {:.1} % of a core in all their shims (target 10: {word})",
+        100.0 * used
+    ));
+    say(&format!(
+        "resident memory of all of them, before and after: {resident} KiB, {later} KiB"
+    ));
+    // The last of their lines: then every byte must be there.
+    let rest = Duration::from_secs(WRITING_SECONDS + 5).saturating_sub(begun.elapsed());
+    let _timed_out = silence_for(&silence, rest);
+    Ok(())
+}
+
+fn memory_of(pids: &[u32], what: &str) -> Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        let sizes = memory(*pid)?.into_iter();
+        sum += sizes
+            .filter(|(name, _)| *name == what)
+            .map(|(_, size)| size)
+            .sum::<u64>();
+    }
+    Ok(sum)
+}
+
+/// Returns the nanoseconds that processes have spent on a processor.
+fn cpu(pids: &[u32]) -> Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+        let first = text
+            .split_whitespace()
+            .next()
+            .and_then(|ns| ns.parse::<u64>().ok());
+        sum += first.context("no such field")?;
+    }
+    Ok(sum)
+}
+
+/// Builds the static shim and its keeper; `None` where that is not possible here.
+fn build() -> Result<Option<PathBuf>> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let sysroot = read(Command::new("rustc").args(["--print", "sysroot"]))?;
     let library = Path::new(sysroot.trim()).join("lib/rustlib").join(&target);
@@ -30,7 +110,7 @@ pub(crate) fn run() -> Result<()> {
         say(&format!(
             "SKIPPED bench shim: target {target} is missing; `rustup target add {target}`"
         ));
-        return Ok(());
+        return Ok(None);
     }
     let shim = [
         "build",
@@ -53,21 +133,30 @@ pub(crate) fn run() -> Result<()> {
         "keep_many",
     ];
     sh(&mut cargo(keeper))?;
-    let mut keeper = Command::new(root().join("target/debug/examples/keep_many"))
-        .arg(&program)
-        .arg(COUNT.to_string())
+    Ok(Some(program))
+}
+
+fn keep(program: &Path, args: &[String]) -> Result<Child> {
+    Command::new(root().join("target/debug/examples/keep_many"))
+        .arg(program)
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .context("failed to start `keep_many`")?;
-    let measured = measure(&mut keeper);
-    // End-of-file on its standard input ends it and all of them.
-    drop(keeper.stdin.take());
-    keeper.wait()?;
-    measured
+        .context("failed to start `keep_many`")
 }
 
-fn measure(keeper: &mut Child) -> Result<()> {
+/// End-of-file on its standard input ends it and all of them.
+fn end(mut keeper: Child) -> Result<()> {
+    drop(keeper.stdin.take());
+    let status = keeper.wait()?;
+    if !status.success() {
+        bail!("`keep_many` failed: {status}");
+    }
+    Ok(())
+}
+
+fn pids(keeper: &mut Child, count: usize) -> Result<Vec<u32>> {
     let stdout = keeper.stdout.take().context("a pipe")?;
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
@@ -75,9 +164,14 @@ fn measure(keeper: &mut Child) -> Result<()> {
         .split_whitespace()
         .filter_map(|pid| pid.parse().ok())
         .collect();
-    if pids.len() != COUNT {
-        bail!("{} of {COUNT} shims started", pids.len());
+    if pids.len() != count {
+        bail!("{} of {count} shims started", pids.len());
     }
+    Ok(pids)
+}
+
+fn measure(keeper: &mut Child) -> Result<()> {
+    let pids = pids(keeper, COUNT)?;
     // Spans of time are what is measured here, so there is no event to wait for.
     let (_never, silence) = std::sync::mpsc::channel::<()>();
     let _timed_out = silence_for(&silence, SETTLED);

@@ -419,6 +419,10 @@ fn bulk(report: &mut Report) {
     };
     report.note("raw splice", &rate(raw));
     report.note("ours", &rate(mine));
+    match (0..2).filter_map(|_| pm2(&scratch.0, total, size)).min() {
+        Some(wall) => report.ratio("throughput, ours / pm2", ratio(wall, mine.wall), 2.0, true),
+        None => println!("  SKIPPED pm2: not installed (`npm install -g pm2`, or PROC_BENCH_PM2)"),
+    }
     for (program, args) in [
         ("s6-log", vec!["n1000", "s10485760"]),
         ("svlogd", vec!["-b", "65536"]),
@@ -464,6 +468,61 @@ fn rival(dir: &Path, program: &str, args: &[&str], total: usize, size: usize) ->
     } // else the producer met a closed pipe
     fs::remove_dir_all(logs).unwrap();
     wall
+}
+
+/// The time in which pm2 takes the same bytes of a service, from its first to its last write.
+///
+/// It has no rotation of its own, which is in its favour. What it logs it writes with a delay; that
+/// tail is not counted, again in its favour, but every byte must be there.
+fn pm2(dir: &Path, total: usize, size: usize) -> Option<Duration> {
+    let program = std::env::var_os("PROC_BENCH_PM2").unwrap_or_else(|| "pm2".into());
+    let home = dir.join("pm2");
+    fs::create_dir_all(&home).unwrap();
+    let pm2 = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.env("PM2_HOME", &home).current_dir(&home).args(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().ok().filter(|status| status.success())
+    };
+    // Says when it began and ended beside its output, in nanoseconds of one clock.
+    let block = text(LINE * size);
+    fs::write(home.join("block"), &block).unwrap();
+    let script = format!(
+        "#!/bin/sh\ndate +%s%N > began\nn={}; while [ $n -gt 0 ]; do cat block; n=$((n-1)); done | head -c {total} \
+         | dd bs={size} iflag=fullblock 2>/dev/null\ndate +%s%N > ended\nmv ended done\nexec sleep 1000\n",
+        total.div_ceil(block.len()),
+    );
+    fs::write(home.join("service.sh"), script).unwrap();
+    pm2(&[
+        "start",
+        "service.sh",
+        "--interpreter",
+        "sh",
+        "-o",
+        "out.log",
+        "-e",
+        "err.log",
+    ])?;
+    let number = |name: &str| -> Option<u64> {
+        fs::read_to_string(home.join(name))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    };
+    let out = home.join("out.log");
+    let complete =
+        || home.join("done").exists() && fs::metadata(&out).is_ok_and(|m| m.len() >= total as u64);
+    let give_up = Instant::now() + Duration::from_secs(120);
+    while !complete() && Instant::now() < give_up {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let all = complete();
+    pm2(&["kill"]);
+    let wall = number("done")?.checked_sub(number("began")?)?;
+    fs::remove_dir_all(home).unwrap();
+    assert!(all, "every byte");
+    Some(Duration::from_nanos(wall))
 }
 
 fn lines(report: &mut Report) {
