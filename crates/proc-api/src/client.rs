@@ -21,8 +21,8 @@ use tokio::net::UnixStream;
 use crate::comeback::connect_within;
 use crate::problem::Problem;
 use crate::wire::{
-    Applied, ConfigRequest, Info, Named, NoOptions, ScaleRequest, SendRequest, SignalRequest,
-    WaitRequest,
+    Applied, ConfigRequest, Info, Named, NoOptions, ResizeRequest, ScaleRequest, SendRequest,
+    SignalRequest, WaitRequest,
 };
 
 /// How many supervisors in a row may die over one request before it is given up.
@@ -217,6 +217,20 @@ impl Client {
             close,
         };
         self.post("send", &request).await.map(|NoOptions {}| ())
+    }
+
+    /// Sets the size of an instance's terminal, in characters.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn resize(&self, name: &str, rows: u16, columns: u16) -> Result<(), ClientError> {
+        let request = ResizeRequest {
+            name: name.to_owned(),
+            rows,
+            columns,
+        };
+        self.post("resize", &request).await.map(|NoOptions {}| ())
     }
 
     /// Waits until services are as asked; `None` waits for ever.

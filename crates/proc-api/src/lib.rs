@@ -43,8 +43,8 @@ pub use client::{Client, ClientError, Events};
 pub use problem::Problem;
 pub use server::Server;
 pub use wire::{
-    Applied, ConfigRequest, Info, Named, NoOptions, ScaleRequest, SendRequest, SignalRequest,
-    WaitRequest,
+    Applied, ConfigRequest, Info, Named, NoOptions, ResizeRequest, ScaleRequest, SendRequest,
+    SignalRequest, WaitRequest,
 };
 
 /// The name of the control socket in a project's runtime directory.

@@ -16,8 +16,8 @@ use crate::body::Reply;
 use crate::peer::Peer;
 use crate::problem::{Refusal, json};
 use crate::wire::{
-    Applied, ConfigRequest, Info, Named, NoOptions, ScaleRequest, SendRequest, SignalRequest,
-    WaitRequest,
+    Applied, ConfigRequest, Info, Named, NoOptions, ResizeRequest, ScaleRequest, SendRequest,
+    SignalRequest, WaitRequest,
 };
 
 type Answer = Result<Response<Reply>, Refusal>;
@@ -99,6 +99,7 @@ async fn post(call: &str, body: &[u8], peer: Peer, handle: &Handle) -> Answer {
         )),
         "leave" => Ok(json(&handle.leave().await?)),
         "send" => send(parse(body)?, handle).await,
+        "resize" => resize(parse(body)?, handle).await,
         "wait" => wait(parse(body)?, handle).await,
         "plan" => Ok(json(&handle.plan(load(parse(body)?).await?).await?)),
         "apply" => {
@@ -160,6 +161,11 @@ async fn send(asked: SendRequest, handle: &Handle) -> Answer {
     handle
         .send_stdin(asked.name, asked.text.into_bytes(), asked.close)
         .await?;
+    Ok(json(&NoOptions {}))
+}
+
+async fn resize(asked: ResizeRequest, handle: &Handle) -> Answer {
+    handle.resize(asked.name, asked.rows, asked.columns).await?;
     Ok(json(&NoOptions {}))
 }
 

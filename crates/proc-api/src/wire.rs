@@ -54,6 +54,18 @@ pub struct SendRequest {
     pub close: bool,
 }
 
+/// `POST /v1/resize`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeRequest {
+    /// The instance.
+    pub name: String,
+    /// The height of its terminal in characters.
+    pub rows: u16,
+    /// The width.
+    pub columns: u16,
+}
+
 /// `POST /v1/wait`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

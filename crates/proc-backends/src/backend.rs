@@ -140,6 +140,20 @@ pub trait Backend: Send + Sync + 'static {
     /// As [`stdin_write`](Backend::stdin_write).
     fn stdin_close<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), OperateError>>;
 
+    /// Sets the size of the terminal that the instance's stdin is, in characters; its foreground gets WINCH.
+    ///
+    /// # Errors
+    /// [`OperateError::NoStdin`] when stdin is not a pty, as with every backend that knows none.
+    fn resize<'a>(
+        &'a self,
+        instance: &'a str,
+        _rows: u16,
+        _columns: u16,
+    ) -> BoxFuture<'a, Result<(), OperateError>> {
+        let instance = instance.to_owned();
+        Box::pin(async { Err(OperateError::NoStdin { instance }) })
+    }
+
     /// Closes the live log file and begins a new one, whatever its size.
     ///
     /// # Errors

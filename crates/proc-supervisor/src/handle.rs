@@ -34,6 +34,7 @@ pub(crate) enum Request {
     Signal(Vec<String>, Signal, Who, Reply<Report>),
     Scale(Vec<(String, u32)>, Who, Reply<Report>),
     Send(String, Vec<u8>, bool, Reply<()>),
+    Resize(String, (u16, u16), Reply<()>),
     Wait(Vec<String>, WaitFor, Reply<Report>),
     Why(String, usize, Reply<Why>),
     Plan(Box<Project>, Reply<Vec<PlanEntry>>),
@@ -165,6 +166,15 @@ impl Handle {
         close: bool,
     ) -> Result<(), RequestError> {
         self.ask(|reply| Request::Send(name, bytes, close, reply))
+            .await
+    }
+
+    /// Sets the size in characters of the terminal that one instance's standard input is.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when it has none; else see [`Handle`].
+    pub async fn resize(&self, name: String, rows: u16, columns: u16) -> Result<(), RequestError> {
+        self.ask(|reply| Request::Resize(name, (rows, columns), reply))
             .await
     }
 

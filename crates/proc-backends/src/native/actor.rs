@@ -152,6 +152,9 @@ impl Actor {
                 self.input.push_back(Input::Close(done));
                 self.feed();
             }
+            Command::Resize(rows, columns, done) => {
+                self.plain("resize", Request::Resize { rows, columns }, done);
+            }
             Command::RotateLog(done) => self.plain("rotate", Request::RotateLog, done),
             Command::SetDie(die, done) => {
                 if let Some(terms) = &mut self.terms {

@@ -21,6 +21,7 @@ pub(super) enum Command {
     Acknowledge(u64, Done<(), OperateError>),
     StdinWrite(Vec<u8>, Done<(), OperateError>),
     StdinClose(Done<(), OperateError>),
+    Resize(u16, u16, Done<(), OperateError>),
     RotateLog(Done<(), OperateError>),
     SetDie(bool, Done<(), OperateError>),
     Forget(Done<(), OperateError>),

@@ -293,6 +293,15 @@ impl Backend for NativeBackend {
         self.operate(instance, Command::StdinClose)
     }
 
+    fn resize<'a>(
+        &'a self,
+        instance: &'a str,
+        rows: u16,
+        columns: u16,
+    ) -> BoxFuture<'a, Result<(), OperateError>> {
+        self.operate(instance, move |done| Command::Resize(rows, columns, done))
+    }
+
     fn rotate_log<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), OperateError>> {
         self.operate(instance, Command::RotateLog)
     }

@@ -1,7 +1,7 @@
 //! `proc logs`: what services wrote, from the files; no supervisor is needed.
 
 mod filter;
-mod sources;
+pub(super) mod sources;
 mod time;
 mod verify;
 

@@ -2,6 +2,7 @@
 
 mod alive;
 mod apply;
+mod attach;
 mod check;
 mod completions;
 mod count;
@@ -68,6 +69,8 @@ pub(crate) enum Verb {
     Scale(scale::Args),
     /// Write a line to a service's standard input
     Send(send::Args),
+    /// Join this terminal to a service's input and output
+    Attach(attach::Args),
     /// Run a command with a service's environment, directory and user
     Exec(exec::Args),
     /// Show what every service is doing
@@ -145,6 +148,7 @@ pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
         Verb::Signal(args) => signal::run(context, args),
         Verb::Scale(args) => scale::run(context, args),
         Verb::Send(args) => send::run(context, args),
+        Verb::Attach(args) => attach::run(context, &args),
         Verb::Exec(args) => exec::run(context, args),
         Verb::Status(args) => status::run(context, args),
         Verb::Logs(args) => logs::run(context, args),

@@ -49,6 +49,8 @@ pub struct Follow {
     merge: Merge,
     first: VecDeque<Entry>,
     query: Query,
+    /// How long a line may lie unfinished.
+    line_time: Duration,
     /// When unfinished lines are handed out.
     deadline: Option<Instant>,
     /// Instances that nobody asked for and that began a log meanwhile, where that is of interest.
@@ -110,6 +112,7 @@ impl Follow {
             merge: Merge::default(),
             first: VecDeque::new(),
             query: Query::default(),
+            line_time: PATIENCE,
             deadline: None,
             newcomers: None,
         })
@@ -150,6 +153,12 @@ impl Follow {
             since: None,
             ..query.clone()
         };
+    }
+
+    /// Sets how long a line may lie unfinished before it is handed out as far as it goes; 250 ms unless
+    /// set. Short for somebody who types at the service and waits for its prompt.
+    pub fn set_line_time(&mut self, time: Duration) {
+        self.line_time = time;
     }
 
     /// Follows one more instance, from the oldest byte kept.
@@ -412,7 +421,7 @@ impl Follow {
         let now = Instant::now();
         self.deadline = None;
         for (index, source) in self.merge.sources.iter_mut().enumerate() {
-            let Some(due) = source.held_since().map(|since| since + PATIENCE) else {
+            let Some(due) = source.held_since().map(|since| since + self.line_time) else {
                 continue;
             };
             if due <= now {

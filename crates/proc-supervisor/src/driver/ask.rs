@@ -1,6 +1,8 @@
 //! Requests: who is meant, and what is to be done.
 
-use proc_backends::SignalTarget;
+use std::sync::Arc;
+
+use proc_backends::{Backend, OperateError, SignalTarget};
 use proc_core::Signal;
 
 use super::start::chain;
@@ -34,6 +36,7 @@ impl Driver {
             }
             Request::Scale(counts, who, reply) => self.ask_scale(&counts, &who, reply),
             Request::Send(name, bytes, close, reply) => self.ask_send(&name, bytes, close, reply),
+            Request::Resize(name, size, reply) => self.ask_resize(&name, size, reply),
             Request::Wait(names, what, reply) => self.ask_wait(&names, what, reply),
             Request::Why(name, last, reply) => drop(reply.send(self.ask_why(&name, last))),
             Request::Plan(project, reply) => drop(reply.send(self.plan_for(&project))),
@@ -251,6 +254,38 @@ impl Driver {
     }
 
     fn ask_send(&mut self, name: &str, bytes: Vec<u8>, close: bool, reply: Reply<()>) {
+        self.ask_input(
+            name,
+            reply,
+            async move |backend: Arc<dyn Backend>, key: String| {
+                backend.stdin_write(&key, bytes).await?;
+                match close {
+                    true => backend.stdin_close(&key).await,
+                    false => Ok(()),
+                }
+            },
+        );
+    }
+
+    fn ask_resize(&mut self, name: &str, (rows, columns): (u16, u16), reply: Reply<()>) {
+        self.ask_input(
+            name,
+            reply,
+            async move |backend: Arc<dyn Backend>, key: String| {
+                backend.resize(&key, rows, columns).await
+            },
+        );
+    }
+
+    /// Does something with the standard input of the one instance that a name means.
+    fn ask_input<F>(
+        &mut self,
+        name: &str,
+        reply: Reply<()>,
+        act: impl FnOnce(Arc<dyn Backend>, String) -> F,
+    ) where
+        F: Future<Output = Result<(), OperateError>> + Send + 'static,
+    {
         let keys = match self.select(&[name.to_owned()]) {
             Ok(keys) => keys,
             Err(error) => return drop(reply.send(Err(error))),
@@ -266,13 +301,10 @@ impl Driver {
         let Some(backend) = service.and_then(|service| self.backend_of(&service)) else {
             return drop(reply.send(Err(RequestError::NoSuch(name.to_owned()))));
         };
-        let key = key.clone();
+        let done = act(backend, key.clone());
         tokio::spawn(async move {
-            let mut sent = backend.stdin_write(&key, bytes).await;
-            if close && sent.is_ok() {
-                sent = backend.stdin_close(&key).await;
-            }
-            let _gone = reply.send(sent.map_err(|error| refused(&chain(&error))));
+            let done = done.await;
+            let _gone = reply.send(done.map_err(|error| refused(&chain(&error))));
         });
     }
 

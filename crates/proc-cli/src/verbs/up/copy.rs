@@ -36,6 +36,20 @@ impl Copier {
         logs: &[Source],
         style: LineStyle,
     ) -> io::Result<(Copier, oneshot::Receiver<()>)> {
+        let names = || logs.iter().map(|source| source.instance.as_str());
+        Copier::spawn(logs, Printer::new(names, style), None)
+    }
+
+    /// As [`start`](Copier::start), but the bytes as they are and as soon as they are there.
+    pub(crate) fn raw(logs: &[Source]) -> io::Result<(Copier, oneshot::Receiver<()>)> {
+        Copier::spawn(logs, Printer::raw(), Some(Duration::ZERO))
+    }
+
+    fn spawn(
+        logs: &[Source],
+        printer: Printer,
+        line_time: Option<Duration>,
+    ) -> io::Result<(Copier, oneshot::Receiver<()>)> {
         let mut reader = LogReader::new();
         for Source { dir, instance, .. } in logs {
             reader.add(dir, instance)?;
@@ -44,13 +58,14 @@ impl Copier {
             tail: Some(0),
             ..Query::default()
         };
-        let follow = reader.follow(&from_now)?;
+        let mut follow = reader.follow(&from_now)?;
+        if let Some(time) = line_time {
+            follow.set_line_time(time);
+        }
         let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (more, added) = mpsc::channel();
         let (say_done, done) = mpsc::channel();
         let (say_deaf, deaf) = oneshot::channel();
-        let names = || logs.iter().map(|source| source.instance.as_str());
-        let printer = Printer::new(names, style);
         let thread = std::thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -153,6 +168,16 @@ struct Printer {
 }
 
 impl Printer {
+    fn raw() -> Printer {
+        Printer {
+            to_stdout: LogPrinter::raw(),
+            to_stderr: LogPrinter::raw(),
+            stdout: BufWriter::new(io::stdout()),
+            stderr: BufWriter::new(io::stderr()),
+            last: Stream::Stdout,
+        }
+    }
+
     fn new<'n, I: Iterator<Item = &'n str>>(names: impl Fn() -> I, style: LineStyle) -> Printer {
         Printer {
             to_stdout: LogPrinter::lines(names(), &io::stdout()).styled(style),
