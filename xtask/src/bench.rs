@@ -5,7 +5,11 @@ use anyhow::{Result, bail};
 use crate::shell::{cargo, run as sh};
 
 /// A benchmark program: its name and the package it lies in.
-const BENCHES: &[(&str, &str)] = &[("core", "proc-core"), ("output", "proc-output")];
+const BENCHES: &[(&str, &str)] = &[
+    ("core", "proc-core"),
+    ("output", "proc-output"),
+    ("pipeline", "proc-run"),
+];
 
 /// The one that measures a running program from outside.
 const SHIM: &str = "shim";

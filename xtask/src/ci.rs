@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, run as sh, say, within};
-use crate::{deny, suites, tidy};
+use crate::{deny, outside, suites, tidy};
 
 /// How long the unit tests may run; they take three minutes on two cores.
 const UNIT_TESTS: Duration = Duration::from_secs(15 * 60);
@@ -16,13 +16,15 @@ const UNIT_TESTS: Duration = Duration::from_secs(15 * 60);
 /// The first step that fails, by name.
 pub(crate) fn run(options: &suites::Run) -> Result<()> {
     let suites = || suites::run(None, options, &[]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 7] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 9] = [
         ("format", &format),
         ("tidy", &tidy::run),
         ("clippy", &clippy),
         ("docs", &docs),
         ("unit tests", &unit_tests),
         ("suites", &suites),
+        ("outside", &outside::run),
+        ("packages", &outside::package),
         ("dependencies", &deny::run),
     ];
     let mut took: Vec<(&str, Duration)> = Vec::new();

@@ -8,6 +8,7 @@ mod components;
 mod deny;
 mod dist;
 mod example;
+mod outside;
 mod shell;
 mod shims;
 mod suites;
@@ -53,6 +54,12 @@ enum Task {
     Tidy,
     /// Static `proc` and `proc-shim` in `target/dist`
     Dist,
+    /// Programs outside of the workspace that use one crate each; with `--package`, every crate checked from its package too
+    Outside {
+        /// Packs every crate and checks what was packed
+        #[arg(long)]
+        package: bool,
+    },
     /// Benchmarks, each printed as a ratio to a raw loop or a rival in the same run
     Bench {
         /// One of the benchmarks; all without it
@@ -78,6 +85,13 @@ fn main() -> anyhow::Result<()> {
         }
         Task::Tidy => tidy::run(),
         Task::Dist => dist::run(),
+        Task::Outside { package } => {
+            outside::run()?;
+            if package {
+                outside::package()?;
+            }
+            Ok(())
+        }
         Task::Bench { name } => bench::run(name.as_deref()),
         Task::Example => example::run(),
     }

@@ -17,6 +17,7 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 pub(crate) fn run() -> Result<()> {
     let mut findings = Vec::new();
     arrows(&mut findings)?;
+    acceptance(&mut findings)?;
     for file in tracked_files()? {
         source_file(&file, &mut findings)?;
     }
@@ -45,6 +46,31 @@ fn arrows(findings: &mut Vec<String>) -> Result<()> {
         if page != code {
             findings.push(format!(
                 "ARCHITECTURE.md: `{name}` depends on {code:?}, the page says {page:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Finds the test of each row in `tests/ACCEPTANCE.md`.
+fn acceptance(findings: &mut Vec<String>) -> Result<()> {
+    let page = std::fs::read_to_string(root().join("tests/ACCEPTANCE.md"))?;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect();
+        let [_, _, file, test, _] = cells.as_slice() else {
+            findings.push(format!("tests/ACCEPTANCE.md: a row of three cells: {row}"));
+            continue;
+        };
+        if *file == "where" {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        if !text.contains(&format!("fn {test}(")) {
+            findings.push(format!(
+                "tests/ACCEPTANCE.md: `{file}` has no test `{test}`"
             ));
         }
     }

@@ -96,6 +96,19 @@ fn a_signal_that_means_no_end_is_only_sent() {
 }
 
 #[test]
+fn unmanaged_pid() {
+    let project = TestProject::empty();
+    for nobody in ["0", "999999999"] {
+        assert_eq!(project.proc(&["kill", nobody]).code, 4, "{nobody}");
+    }
+    let mut sleeper = Sleeper::start();
+    project.ok(&["kill", &sleeper.pid(), "--signal", "0"]);
+    assert!(sleeper.0.try_wait().expect("ours").is_none(), "0 only asks");
+    project.ok(&["kill", &sleeper.pid(), "--signal", "KILL"]);
+    sleeper.0.wait().expect("ours");
+}
+
+#[test]
 fn tree_find_and_count_see_a_process() {
     let project = TestProject::empty();
     let sleeper = Sleeper::start();

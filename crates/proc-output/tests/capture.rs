@@ -113,6 +113,26 @@ fn the_iterator_reads_both_streams_together_and_says_how_it_ended() {
     assert!(lines.next().is_none());
 }
 
+/// A line is one callback, complete, up to the bound of 1 MiB; a longer one comes in pieces that say so.
+#[test]
+fn long_line() {
+    for length in [10_000, 1_000_000] {
+        let script = format!("head -c {length} /dev/zero | tr '\\0' x; echo; echo next");
+        let lines = read(&mut sh(&script));
+        let lengths: Vec<usize> = lines.iter().map(|(_, line)| line.len()).collect();
+        assert_eq!(lengths, [length + 1, 5]);
+    }
+    let lines = read(&mut sh(
+        "head -c 10000000 /dev/zero | tr '\\0' x; echo; echo next",
+    ));
+    let (next, long) = lines.split_last().unwrap();
+    assert_eq!(next.1, b"next\n");
+    assert_eq!(
+        long.iter().map(|(_, line)| line.len()).sum::<usize>(),
+        10_000_001
+    );
+}
+
 /// K5 through the line reader.
 #[test]
 fn ten_megabytes_of_one_line_with_strange_bytes() {

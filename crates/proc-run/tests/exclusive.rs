@@ -1,53 +1,48 @@
 //! One at a time over processes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use proc_run::{Exclusive, ExclusiveError};
 
+const RACERS: usize = 1000;
+
 /// With `PROC_RUN_TEST_DIR` set this test is one of the racers: it says what it got, and holds it
 /// until its standard input ends. Without, it starts them.
 #[test]
-fn exclusive_run_under_racing_processes() {
+fn exclusive_run_under_a_thousand_racing_processes() {
     if let Some(dir) = std::env::var_os("PROC_RUN_TEST_DIR") {
         return race(Exclusive::new(dir));
     }
     let dir = tempfile::tempdir().unwrap();
     let own = std::env::current_exe().unwrap();
-    let mut racers: Vec<Child> = (0..100)
+    // All say their one byte into one pipe, and wait for the end of another.
+    let (mut answers, answer) = std::io::pipe().unwrap();
+    let (hold, end) = std::io::pipe().unwrap();
+    let racers: Vec<Child> = (0..RACERS)
         .map(|_| {
             Command::new(&own)
                 .args([
                     "--exact",
-                    "exclusive_run_under_racing_processes",
+                    "exclusive_run_under_a_thousand_racing_processes",
                     "--nocapture",
                 ])
                 .env("PROC_RUN_TEST_DIR", dir.path())
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
+                .stdin(hold.try_clone().unwrap())
+                .stdout(Stdio::null())
+                .stderr(answer.try_clone().unwrap())
                 .spawn()
                 .unwrap()
         })
         .collect();
-    let (mut won, mut refused) = (0, 0);
-    for racer in &mut racers {
-        let output = BufReader::new(racer.stdout.take().unwrap());
-        // The harness writes on the same line before a test that is not captured.
-        for line in output.lines().map_while(Result::ok) {
-            if line.contains("I won") {
-                won += 1;
-                break;
-            }
-            if line.contains("I lost") {
-                refused += 1;
-                break;
-            }
-        }
-    }
-    assert_eq!((won, refused), (1, 99));
+    drop((hold, answer));
+    let mut said = vec![0; RACERS];
+    answers.read_exact(&mut said).unwrap();
+    let won = said.iter().filter(|byte| **byte == b'W').count();
+    let refused = said.iter().filter(|byte| **byte == b'L').count();
+    assert_eq!((won, refused), (1, RACERS - 1));
+    drop(end);
     for mut racer in racers {
-        drop(racer.stdin.take());
         racer.wait().unwrap();
     }
     Exclusive::new(dir.path())
@@ -56,22 +51,16 @@ fn exclusive_run_under_racing_processes() {
         .expect("free again when its holder ended");
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "a racer says by its output what it got"
-)]
+/// One racer: standard error says what it got, in one byte.
 fn race(names: Exclusive) {
-    let held = match names.take("one") {
-        Ok(held) => {
-            println!("I won");
-            Some(held)
-        }
-        Err(ExclusiveError::AlreadyRunning { .. }) => {
-            println!("I lost");
-            None
-        }
+    let (held, answer) = match names.take("one") {
+        Ok(held) => (Some(held), b"W"),
+        Err(ExclusiveError::AlreadyRunning { .. }) => (None, b"L"),
         Err(error) => panic!("{error}"),
     };
+    std::io::stderr()
+        .write_all(answer)
+        .expect("a pipe that is read");
     // Nobody gives the name back before everybody has asked for it.
     std::io::stdin().read_to_end(&mut Vec::new()).ok();
     drop(held);

@@ -241,8 +241,6 @@ async fn sighup_and_usr1_to_a_group_do_not_kill_it() {
     while next(&mut events).await != "Stdout hup" {}
     manager.signal(id, Signal::USR1).unwrap();
     while next(&mut events).await != "Stdout usr1" {}
-    manager.signal(id, Signal::from_raw(0).unwrap()).unwrap();
-    assert!(manager.get(id).unwrap().is_running(), "signal 0 only asks");
     assert!(matches!(
         manager.signal(id, Signal::KILL),
         Err(ManagerError::Uncatchable(_))
@@ -254,6 +252,25 @@ async fn sighup_and_usr1_to_a_group_do_not_kill_it() {
     manager.kill(id).await.unwrap();
     assert!(matches!(
         manager.signal(id, Signal::HUP),
+        Err(ManagerError::NotRunning(_))
+    ));
+}
+
+#[tokio::test]
+async fn signal_0_to_group() {
+    let manager = manager();
+    let mut events = manager.subscribe();
+    let id = manager
+        .start(sh("echo up; read x; echo $x").stdin(true))
+        .unwrap();
+    up(&mut events).await;
+    manager.signal(id, Signal::PROBE).unwrap();
+    assert!(manager.get(id).unwrap().is_running(), "it only asks");
+    manager.send(id, b"still here\n").await.unwrap();
+    while next(&mut events).await != "Stdout still here" {}
+    assert_eq!(ended(&manager, id).await.exit_code, Some(0));
+    assert!(matches!(
+        manager.signal(id, Signal::PROBE),
         Err(ManagerError::NotRunning(_))
     ));
 }
@@ -302,7 +319,7 @@ async fn stop_reaches_a_grandchild_that_ignores_term() {
 }
 
 #[tokio::test]
-async fn detach_survives() {
+async fn detach_survives_cancel() {
     let dir = tempfile::tempdir().unwrap();
     let (go, log) = (fifo(dir.path(), "go"), dir.path().join("log"));
     let done = fifo(dir.path(), "done");

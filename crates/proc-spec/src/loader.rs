@@ -104,6 +104,38 @@ impl Loader {
         .resolve(root, cx)
     }
 
+    /// Resolves a text as if it were the `proc.toml` of `dir`: no file is looked for, `files` is empty
+    /// then too. Files that the text names are read.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with everything that is wrong; the file's name is `proc.toml`.
+    ///
+    /// ```
+    /// let loader = proc_spec::Loader::new("/srv/shop", Default::default());
+    /// let project = loader.load_text("[service.web]\ncommand = './web'\n").unwrap();
+    /// assert_eq!(project.services[0].cwd, std::path::Path::new("/srv/shop"));
+    /// assert!(loader.load_text("[service.web]\ncomand = './web'\n").is_err());
+    /// ```
+    pub fn load_text(&self, text: &str) -> Result<Project, ConfigErrors> {
+        let shown = PathBuf::from("proc.toml");
+        let found = [Found {
+            path: self.dir_or_dot().join(&shown),
+            shown: shown.clone(),
+            format: Format::Toml,
+        }];
+        let mut cx = Cx::default();
+        let source = cx.sources.add(shown, text.to_owned());
+        let root = parse(&cx.sources, source).map_err(ConfigErrors::new)?;
+        let resolver = Resolver {
+            loader: self,
+            found: &found,
+            processes: Vec::new(),
+        };
+        let mut project = resolver.resolve(root, cx)?;
+        project.files.clear();
+        Ok(project)
+    }
+
     /// Names the files that would be read, in order, without reading them.
     ///
     /// # Errors

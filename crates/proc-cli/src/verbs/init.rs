@@ -52,13 +52,29 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         verbose: context.globals.verbose > 0,
         ..InitOptions::new(args.command)
     };
-    if let Some(error) = hand_over(&options) {
+    become_init(&options)
+}
+
+/// Does what this process was asked for in a child, under an init that stays as PID 1: it reaps what the child does not
+/// know, forwards every signal to it, and ends with its code.
+pub(crate) fn beside_this_process(verbose: bool) -> Outcome {
+    let program = std::env::current_exe()?;
+    let command = std::iter::once(program.into_os_string()).chain(std::env::args_os().skip(1));
+    become_init(&InitOptions {
+        single: true,
+        verbose,
+        ..InitOptions::new(command.collect::<Vec<_>>())
+    })
+}
+
+fn become_init(options: &InitOptions) -> Outcome {
+    if let Some(error) = hand_over(options) {
         return Err(CliError::new(
             exit::NOT_RUN,
             format!("cannot become proc-shim: {error}"),
         ));
     }
-    Ok(u8::try_from(proc_shim::run_init(&options)).unwrap_or(exit::FAILED))
+    Ok(u8::try_from(proc_shim::run_init(options)).unwrap_or(exit::FAILED))
 }
 
 /// Replaces this process by the small binary; returns only when that failed, or `None` when there is none.

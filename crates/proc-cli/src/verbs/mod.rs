@@ -9,6 +9,7 @@ mod count;
 mod daemon;
 mod doctor;
 mod down;
+mod escalation;
 mod events;
 mod exec;
 mod export;

@@ -143,7 +143,7 @@ enum Mode {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let state = state::PrivateState::make()?;
-    let service = service::load(context, args, &state)?;
+    let service = service::load(context, args)?;
     drive::run(context, args, service, &state)
 }
 

@@ -38,6 +38,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     if args.detach {
         return detached::run(context, &args);
     }
+    // PID 1 of a container has everybody's orphans: it does nothing but reap and forward, and the project is its child.
+    if std::process::id() == 1 {
+        return super::init::beside_this_process(context.globals.verbose > 1);
+    }
     foreground::run(context, &args)
 }
 

@@ -171,7 +171,7 @@ fn only_ones_own_file_is_released() {
     fs::remove_file(&path).unwrap();
     let guard = PidFile::acquire(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    drop(guard);
+    drop(guard); // one that is missing is as good as released
 }
 
 #[test]

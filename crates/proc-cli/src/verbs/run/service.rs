@@ -1,11 +1,10 @@
-//! The command line as a service: written as a `proc.toml`, so that one reader checks every value.
+//! The command line as a service: as a text of `proc.toml`, so that one reader checks every value.
 
 use std::path::{Path, PathBuf};
 
 use proc_spec::{ConfigError, Loader, Project, check_name};
 use toml::{Table, Value};
 
-use super::state::PrivateState;
 use super::{Args, Mode};
 use crate::context::{Context, environment};
 use crate::error::CliError;
@@ -15,33 +14,22 @@ use crate::exit;
 ///
 /// # Errors
 ///
-/// Code 2 with every value that makes no sense; code 125 when it cannot be written down.
-pub(super) fn load(
-    context: &Context,
-    args: &Args,
-    state: &PrivateState,
-) -> Result<Project, CliError> {
+/// Code 2 with every value that makes no sense.
+pub(super) fn load(context: &Context, args: &Args) -> Result<Project, CliError> {
     let name = name(args)?;
     let service = table(args)?;
     let config = Table::from_iter([(
         "service".to_owned(),
         Value::from(Table::from_iter([(name.clone(), Value::from(service))])),
     )]);
-    let file = state.path().join("proc.toml");
-    std::fs::write(&file, config.to_string()).map_err(|error| {
-        CliError::new(
-            exit::NOT_RUN,
-            format!("cannot write `{}`: {error}", file.display()),
-        )
-    })?;
     let loader = Loader {
-        files: vec![file],
+        files: Vec::new(),
         project: Some(name),
         env: environment(),
         ..context.loader()?
     };
     loader
-        .load()
+        .load_text(&config.to_string())
         .map_err(|errors| CliError::many(exit::USAGE, errors.errors.iter().map(in_words).collect()))
 }
 

@@ -1,21 +1,19 @@
 //! What the signals that reach `proc run` ask for.
 
 use std::io;
-use std::time::Duration;
 
 use proc_core::Signal;
-use proc_supervisor::{Grace, StopOptions};
+use proc_supervisor::StopOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+use crate::verbs::escalation::escalation;
 
 /// Those that ask for the end; each further one asks harder.
 const ENDS: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
 /// Those that are the command's own business.
 const FORWARDED: [Signal; 4] = [Signal::USR1, Signal::USR2, Signal::WINCH, Signal::ALRM];
-
-/// The time between the second signal and KILL.
-const FASTER: Duration = Duration::from_secs(1);
 
 /// What a signal asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,25 +62,6 @@ impl Signals {
             return Asked::Forward(signal);
         }
         self.ends += 1;
-        Asked::Stop(match self.ends {
-            1 => StopOptions {
-                signal: Some(signal),
-                ..StopOptions::default()
-            },
-            2 => StopOptions {
-                signal: Some(signal),
-                grace: grace(FASTER),
-                ..StopOptions::default()
-            },
-            _ => StopOptions {
-                signal: Some(Signal::KILL),
-                grace: grace(Duration::ZERO),
-                ..StopOptions::default()
-            },
-        })
+        Asked::Stop(escalation(self.ends, Some(signal)))
     }
-}
-
-fn grace(time: Duration) -> Option<Grace> {
-    Some(Grace::from(Some(time)))
 }
