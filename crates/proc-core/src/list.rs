@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -309,11 +309,22 @@ impl<'a> Children<'a> {
 }
 
 fn read_children(file: &Path, found: &mut Vec<u32>) {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    found.extend(
-        text.split_ascii_whitespace()
-            .filter_map(|pid| pid.parse::<u32>().ok()),
-    );
+    // Most have none, so the least that tells is open, read, close.
+    let Ok(mut file) = std::fs::File::open(file) else {
+        return;
+    };
+    let (mut bytes, mut pid) = ([0; 4096], None);
+    while let Ok(read @ 1..) = file.read(&mut bytes) {
+        for byte in &bytes[..read] {
+            if byte.is_ascii_digit() {
+                let digit = u32::from(byte - b'0');
+                pid = Some(pid.unwrap_or(0_u32).wrapping_mul(10).wrapping_add(digit));
+            } else {
+                found.extend(pid.take());
+            }
+        }
+    }
+    found.extend(pid);
 }
 
 /// Says whether the kernel has `/proc/PID/task/TID/children` (CONFIG_PROC_CHILDREN).

@@ -1,9 +1,12 @@
 //! `/proc/PID/stat`, the part that is needed, from bytes.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::sys::clock;
+
+/// More than the kernel ever writes: 52 fields, of which the name has 64 bytes at most and the others 20 digits.
+const LONGEST: usize = 2048;
 
 /// The fields of `/proc/PID/stat` that we use. Reading it never waits for the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,8 @@ impl Stat {
 
     /// Reads a process below another mount of procfs.
     pub(crate) fn read(root: &Path, pid: u32) -> io::Result<Self> {
-        let bytes = std::fs::read(root.join(format!("{pid}/stat"))).map_err(|error| {
+        let mut bytes = [0; LONGEST];
+        let read = read_once(&root.join(format!("{pid}/stat")), &mut bytes).map_err(|error| {
             // A process that ends between open and read.
             if error.raw_os_error() == Some(libc::ESRCH) {
                 io::ErrorKind::NotFound.into()
@@ -37,7 +41,7 @@ impl Stat {
                 error
             }
         })?;
-        let mut stat = Self::parse(&bytes)
+        let mut stat = Self::parse(&bytes[..read])
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed stat"))?;
         stat.start_ticks = clock::outside(stat.start_ticks);
         Ok(stat)
@@ -84,6 +88,17 @@ impl Stat {
 
     pub(crate) fn name(&self) -> String {
         String::from_utf8_lossy(&self.comm).into_owned()
+    }
+}
+
+/// Reads a file that comes whole in one piece: open, read, close, nothing more, because stops read thousands.
+fn read_once(path: &Path, into: &mut [u8]) -> io::Result<usize> {
+    let mut file = std::fs::File::open(path)?;
+    loop {
+        match file.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

@@ -252,6 +252,36 @@ fn thousand_as_subreaper() {
 }
 
 #[test]
+fn a_stopped_member_of_a_crowd_is_continued() {
+    alone("crowd_as_subreaper", None);
+}
+
+#[test]
+#[ignore = "run by a_stopped_member_of_a_crowd_is_continued in a process of its own"]
+fn crowd_as_subreaper() {
+    rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)).unwrap();
+    // More than are looked at before the signal; the last of them is stopped. One leader ends at once, the other waits
+    // for everybody and reaps them itself.
+    for leader in ["", "$SIG{TERM} = sub { 1 while wait > 0; exit 0 };"] {
+        let script = format!(
+            "for (1..200) {{ next if fork; syswrite STDOUT, 'x'; kill 'STOP', $$ if $_ == 200; sleep 1000 while 1 }} \
+             {leader} syswrite STDOUT, 'x'; sleep 1000 while 1;"
+        );
+        let (child, mut witness) = tree("perl", &script);
+        witness.ready(201);
+        let target = StopTarget::new(child.handle().try_clone().unwrap()).subreaper();
+        let driver = StopDriver::new(graceful(60_000), target, Instant::now());
+        let report = run_stop(driver, &mut |_, _| {});
+        assert!(
+            report.survivors.is_empty() && !report.escalated,
+            "{report:?}"
+        );
+        assert!(!leader.is_empty() || report.signalled == 201, "{report:?}");
+        assert!(witness.nobody_left(Duration::ZERO), "{report:?}");
+    }
+}
+
+#[test]
 #[ignore = "run by the_subreaper_leaves_nobody in a process of its own"]
 fn as_subreaper() {
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)).unwrap();

@@ -100,14 +100,16 @@ pub(crate) fn walk(root: &Root<'_>, visit: &mut dyn FnMut(Member)) {
     }
 }
 
-/// Looks at the caller's descendants without opening them: for counting, never for signalling.
-pub(crate) fn glance(visit: &mut dyn FnMut(Stat)) {
+/// Looks at the caller's descendants without opening them, for counting, never for signalling; says whether it met
+/// them all with looking at no more than `most`.
+pub(crate) fn glance(most: usize, visit: &mut dyn FnMut(Stat)) -> bool {
     let mut children = Children::new(Path::new("/proc"));
     let mut stack = children.of(std::process::id());
-    let mut budget = MOST;
-    while let Some(pid) = stack.pop()
-        && budget > 0
-    {
+    let mut budget = most;
+    while let Some(pid) = stack.pop() {
+        if budget == 0 {
+            return false;
+        }
         budget -= 1;
         let Ok(stat) = Stat::of(pid) else { continue };
         if !stat.is_zombie() {
@@ -115,10 +117,11 @@ pub(crate) fn glance(visit: &mut dyn FnMut(Stat)) {
             visit(stat);
         }
     }
+    true
 }
 
 /// More processes than a machine can have: the bound of one walk, should parents and children chase each other.
-const MOST: usize = 1 << 22;
+pub(super) const MOST: usize = 1 << 22;
 
 /// Opens a number and makes sure that it is a child of the process we hold (or of the caller as its subreaper).
 fn verify(

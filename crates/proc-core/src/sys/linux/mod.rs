@@ -7,6 +7,7 @@ pub(crate) mod pidfd;
 pub(crate) mod pidfs;
 #[cfg(feature = "async")]
 pub(crate) mod readiness;
+pub(crate) mod reap;
 pub(crate) mod sched;
 pub(crate) mod spawn;
 pub(crate) mod users;
