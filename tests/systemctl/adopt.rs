@@ -29,9 +29,9 @@ fn role_supervisor() {
             .await
             .unwrap();
         backend.start(foreign(&bed, "web", "web")).await.unwrap();
-        let ending = "read x < $XDG_RUNTIME_DIR/go; exit 42";
+        let ending = format!("read x < {}; exit 42", bed.path("run/go").display());
         backend
-            .start(spec(&bed, "ending", &["sh", "-c", ending], &[]))
+            .start(spec(&bed, "ending", &["sh", "-c", &ending], &[]))
             .await
             .unwrap();
         println!("all started");

@@ -120,7 +120,7 @@ fn a_unit_of_somebody_else_is_not_overwritten() {
             "{}",
             chain(&error)
         );
-        let path = bed.path("config/systemd/user/shop-web.service");
+        let path = bed.unit_file("shop-web.service");
         assert_eq!(std::fs::read_to_string(path).unwrap(), theirs);
         let error = backend
             .stop("never-heard-of", StopSequence::default())

@@ -1,4 +1,4 @@
-//! A real systemd user manager for one test, and the backend on it.
+//! A real systemd manager for one test, a user's or a machine's, and the backend on it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,32 +21,113 @@ pub(crate) struct Bed {
     dir: PathBuf,
     /// Whoever brought it up takes it down.
     owned: Option<TempDir>,
+    /// The machine's manager instead of the user's: this process is inside its namespaces.
+    machine: bool,
+}
+
+/// Names the bed whose machine this process is in.
+const INSIDE: &str = "PROC_TEST_MACHINE";
+
+/// A machine of its own: systemd as PID 1 of new namespaces. Tests are run inside.
+pub(crate) struct Machine(TempDir);
+
+impl Machine {
+    /// Boots it; `None`, loudly, where that is not possible.
+    pub(crate) fn up() -> Option<Self> {
+        let dir = scratch();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/systemctl/testbed-system.sh");
+        let mut command = Command::new("bash");
+        let programs = std::env::current_exe().expect("a running program has a path");
+        let programs = programs.parent().expect("it lies in a directory");
+        command.arg(script).arg(dir.path()).stdin(Stdio::null());
+        command.env("TESTBED_BIND", programs);
+        came_up(&command.output().expect("bash can be run"), "machine").then_some(Self(dir))
+    }
+
+    /// Returns a path in its directory, which it shares.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs one test of this program inside.
+    #[track_caller]
+    pub(crate) fn test(&self, name: &str) {
+        let mut command = Command::new(self.path("bin/enter"));
+        command
+            .arg(std::env::current_exe().expect("a running program has a path"))
+            .args(["--exact", name, "--nocapture"])
+            .env(INSIDE, self.0.path())
+            .stdin(Stdio::null());
+        let output = command.output().expect("the machine can be entered");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let ran = output.status.success() && text.contains("1 passed");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(ran, "{name} on the machine's manager:\n{text}\n{err}");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        take_down(self.0.path());
+    }
+}
+
+fn scratch() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    let dir = builder.prefix("proc-bed-").tempdir();
+    dir.expect("a temp dir can be made")
+}
+
+/// Says whether it came up; a skip is loud, and of a user's manager a failure in CI.
+fn came_up(up: &std::process::Output, what: &str) -> bool {
+    if up.status.success() {
+        return true;
+    }
+    let why = String::from_utf8_lossy(&up.stderr).trim().to_owned();
+    // A machine within needs more than a user's manager does, also where the suites must run.
+    let lenient = what == "machine" || std::env::var_os("CI").is_none();
+    let skip = up.status.code() == Some(77) && lenient;
+    assert!(skip, "no systemd {what}: {why}");
+    eprintln!("SKIPPED: no systemd {what} can be brought up here: {why}");
+    false
+}
+
+fn take_down(dir: &Path) {
+    let down = script("down", dir).status();
+    if !std::thread::panicking() {
+        assert!(
+            down.is_ok_and(|status| status.success()),
+            "the testbed did not go down"
+        );
+    }
 }
 
 impl Bed {
     /// Brings a manager up; `None`, loudly, where that is not possible.
     pub(crate) fn up() -> Option<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("proc-bed-")
-            .tempdir()
-            .expect("a temp dir can be made");
-        let up = script("up", dir.path()).output().expect("bash can be run");
-        if up.status.success() {
-            return Some(Self {
-                dir: dir.path().to_owned(),
-                owned: Some(dir),
-            });
+        if let Some(dir) = std::env::var_os(INSIDE) {
+            let bed = Self::at(dir.into());
+            for dir in ["run", "home", "state"] {
+                std::fs::create_dir_all(bed.path(dir)).expect("the bed is writable");
+            }
+            return Some(bed);
         }
-        let why = String::from_utf8_lossy(&up.stderr).trim().to_owned();
-        let skip = up.status.code() == Some(77) && std::env::var_os("CI").is_none();
-        assert!(skip, "no systemd user manager: {why}");
-        eprintln!("SKIPPED: no systemd user manager can be brought up here: {why}");
-        None
+        let dir = scratch();
+        let up = script("up", dir.path()).output().expect("bash can be run");
+        came_up(&up, "user manager").then(|| Self {
+            dir: dir.path().to_owned(),
+            owned: Some(dir),
+            machine: false,
+        })
     }
 
     /// Uses the manager that another process brought up.
     pub(crate) fn at(dir: PathBuf) -> Self {
-        Self { dir, owned: None }
+        Self {
+            dir,
+            owned: None,
+            machine: std::env::var_os(INSIDE).is_some(),
+        }
     }
 
     /// Returns a path in the bed.
@@ -69,9 +150,36 @@ impl Bed {
 
     pub(crate) fn options(&self) -> SystemctlOptions {
         SystemctlOptions {
-            journalctl: self.path("bin/journalctl").display().to_string(),
+            journalctl: self.journalctl(),
             ..SystemctlOptions::new(self.path("state"), self.env())
         }
+    }
+
+    fn journalctl(&self) -> String {
+        match self.machine {
+            true => "journalctl".to_owned(),
+            false => self.path("bin/journalctl").display().to_string(),
+        }
+    }
+
+    /// Returns where a unit that exists is written.
+    pub(crate) fn unit_file(&self, name: &str) -> PathBuf {
+        let dir = if self.machine {
+            "units"
+        } else {
+            "config/systemd/user"
+        };
+        self.path(dir).join(name)
+    }
+
+    /// Returns where a generated unit is written.
+    pub(crate) fn own_unit(&self, name: &str) -> PathBuf {
+        let dir = if self.machine {
+            "units"
+        } else {
+            "run/systemd/user"
+        };
+        self.path(dir).join(name)
     }
 
     pub(crate) fn backend(&self) -> (SystemctlBackend, BackendEvents) {
@@ -80,11 +188,11 @@ impl Bed {
         (backend, events)
     }
 
-    /// Writes units that exist without us.
+    /// Writes units that exist without us; `@RUN@` in them is a directory that the test sees.
     pub(crate) fn units(&self, units: &[(&str, &str)]) {
         for (name, text) in units {
-            let path = self.path("config/systemd/user").join(name);
-            std::fs::write(path, text).expect("the bed is writable");
+            let text = text.replace("@RUN@", &self.path("run").display().to_string());
+            std::fs::write(self.unit_file(name), text).expect("the bed is writable");
         }
         assert_eq!(self.systemctl(&["daemon-reload"]), 0);
     }
@@ -92,7 +200,7 @@ impl Bed {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("systemctl");
         command
-            .arg("--user")
+            .arg(if self.machine { "--system" } else { "--user" })
             .args(args)
             .env_clear()
             .envs(self.env());
@@ -117,7 +225,7 @@ impl Bed {
 
     /// Returns the journal's lines of a unit of ours, for messages.
     pub(crate) fn journal(&self, unit: &str) -> String {
-        let mut command = Command::new(self.path("bin/journalctl"));
+        let mut command = Command::new(self.journalctl());
         command
             .arg("-ojson")
             .arg(format!("SYSLOG_IDENTIFIER={unit}"));
@@ -141,13 +249,8 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let Some(dir) = &self.owned else { return };
-        let down = script("down", dir.path()).status();
-        if !std::thread::panicking() {
-            assert!(
-                down.is_ok_and(|status| status.success()),
-                "the testbed did not go down"
-            );
+        if let Some(dir) = &self.owned {
+            take_down(dir.path());
         }
     }
 }
@@ -166,7 +269,10 @@ pub(crate) fn spec(
     argv: &[&str],
     foreign: &[(&str, &str)],
 ) -> InstanceSpec {
-    let mut pairs: Vec<(String, String)> = vec![("scope".into(), "user".into())];
+    let mut pairs: Vec<(String, String)> = vec![(
+        "scope".into(),
+        if bed.machine { "system" } else { "user" }.into(),
+    )];
     pairs.extend(
         foreign
             .iter()

@@ -9,8 +9,7 @@ use crate::run;
 #[test]
 fn a_unit_is_started_signalled_reloaded_and_stopped() {
     let Some(bed) = Bed::up() else { return };
-    let text =
-        "[Service]\nExecStart=/bin/sleep 1000\nExecReload=/bin/touch ${XDG_RUNTIME_DIR}/reloaded\n";
+    let text = "[Service]\nExecStart=/bin/sleep 1000\nExecReload=/bin/touch @RUN@/reloaded\n";
     bed.units(&[("web.service", text)]);
     run(async {
         let (backend, mut events) = bed.backend();
@@ -47,10 +46,10 @@ fn a_unit_is_started_signalled_reloaded_and_stopped() {
             .unwrap_err();
         assert!(error.to_string().contains("does not run"), "{error}");
         backend.forget("web").await.unwrap();
-        let path = bed.path("config/systemd/user/web.service");
+        let path = bed.unit_file("web.service");
         assert_eq!(
             std::fs::read_to_string(path).unwrap(),
-            text,
+            text.replace("@RUN@", &bed.path("run").display().to_string()),
             "it is not ours to change"
         );
     });
@@ -60,9 +59,18 @@ fn a_unit_is_started_signalled_reloaded_and_stopped() {
 fn every_end_is_told_once_with_code_or_signal() {
     let Some(bed) = Bed::up() else { return };
     bed.units(&[
-        ("seven.service", "[Service]\nExecStart=/bin/sh -c 'read x < ${XDG_RUNTIME_DIR}/go; exit 7'\n"),
-        ("well.service", "[Service]\nExecStart=/bin/sh -c 'read x < ${XDG_RUNTIME_DIR}/go; exit 0'\n"),
-        ("job.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read x < ${XDG_RUNTIME_DIR}/go; exit 0'\n"),
+        (
+            "seven.service",
+            "[Service]\nExecStart=/bin/sh -c 'read x < @RUN@/go; exit 7'\n",
+        ),
+        (
+            "well.service",
+            "[Service]\nExecStart=/bin/sh -c 'read x < @RUN@/go; exit 0'\n",
+        ),
+        (
+            "job.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read x < @RUN@/go; exit 0'\n",
+        ),
         ("killed.service", "[Service]\nExecStart=/bin/sleep 1000\n"),
     ]);
     let fifo = bed.path("run/go");

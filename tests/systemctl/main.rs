@@ -9,7 +9,10 @@
 mod adopt;
 mod bad_input;
 mod bed;
+mod boot;
 mod foreign;
+mod host;
+mod machine;
 mod own;
 mod states;
 

@@ -32,7 +32,7 @@ fn a_spec_arrives_as_written() {
         assert_eq!(log(&bed, "odd"), expected);
         assert_eq!(exit.log.stdout, expected.len() as u64);
 
-        let unit = std::fs::read_to_string(bed.path("run/systemd/user/shop-odd.service")).unwrap();
+        let unit = std::fs::read_to_string(bed.own_unit("shop-odd.service")).unwrap();
         assert!(
             !unit.contains("S=50"),
             "no value of the environment is in the unit"
@@ -45,7 +45,7 @@ fn a_spec_arrives_as_written() {
         assert_eq!(mode & 0o777, 0o600);
         backend.stop("odd", StopSequence::default()).await.unwrap();
         backend.forget("odd").await.unwrap();
-        assert!(!bed.path("run/systemd/user/shop-odd.service").exists());
+        assert!(!bed.own_unit("shop-odd.service").exists());
         assert!(!bed.path("state/systemctl/odd").exists());
         assert_eq!(bed.facts("shop-odd").load, "not-found");
     });
@@ -119,12 +119,13 @@ async fn wait_for_line(bed: &Bed, instance: &str, line: &str) {
 }
 
 #[test]
-fn twenty_starts_and_stops_leave_nothing_behind() {
+fn many_starts_and_stops_leave_nothing_behind() {
     let Some(bed) = Bed::up() else { return };
     run(async {
         let (backend, mut events) = bed.backend();
         let mut measured = None;
-        for round in 1..=20u64 {
+        let full = std::env::var_os("PROC_TEST_FULL").is_some();
+        for round in 1..=if full { 100 } else { 20u64 } {
             let spec = spec(
                 &bed,
                 "loop",

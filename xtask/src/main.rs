@@ -8,6 +8,7 @@ mod components;
 mod deny;
 mod dist;
 mod example;
+mod launchctl;
 mod outside;
 mod shell;
 mod shims;
@@ -50,6 +51,12 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Replays the contract table of launchctl(1) on this Mac with scratch labels, and prints what differs
+    LaunchctlContract {
+        /// Against our own launchd instead, on any machine
+        #[arg(long)]
+        fake: bool,
+    },
     /// Layers, arrows, headers: the checks no other tool makes
     Tidy,
     /// Static `proc` and `proc-shim` in `target/dist`
@@ -83,6 +90,7 @@ fn main() -> anyhow::Result<()> {
             };
             suites::run(suite.as_deref(), &run, &args)
         }
+        Task::LaunchctlContract { fake } => launchctl::run(fake),
         Task::Tidy => tidy::run(),
         Task::Dist => dist::run(),
         Task::Outside { package } => {

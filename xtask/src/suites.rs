@@ -49,10 +49,28 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "systemctl",
-        needs: &[Component {
-            program: "systemctl",
-            package: "systemd",
-        }],
+        needs: &[
+            Component {
+                program: "systemctl",
+                package: "systemd",
+            },
+            Component {
+                program: "dbus-daemon",
+                package: "dbus",
+            },
+            Component {
+                program: "ssh",
+                package: "openssh-client",
+            },
+            Component {
+                program: "sshd",
+                package: "openssh-server",
+            },
+        ],
+    },
+    Suite {
+        name: "launchctl",
+        needs: &[],
     },
     Suite {
         name: "hostile",
@@ -130,6 +148,9 @@ fn run_one(suite: &Suite, options: &Run, args: &[String]) -> Result<()> {
         test.env("PROC_TEST_FULL", "1");
     }
     sh(&mut within(options.limit(), &test))?;
+    if suite.name == "launchctl" {
+        crate::launchctl::run(true)?;
+    }
     for (_, package, test) in BESIDE.iter().filter(|(name, ..)| *name == suite.name) {
         let mut test = cargo(["test", "--locked", "-p", package, "--test", test]);
         if options.full {

@@ -78,48 +78,63 @@ const SUPERVISOR: &[&str] = &[
 
 use Support::{Downgraded, Honoured, Refused, Translated};
 
-const NOT_SYSTEMD: &str = "it belongs to another backend";
+const ELSEWHERE: &str = "it belongs to another backend";
+const NO_SETTING: &str = "launchd has no such setting";
 const OWN_ONLY: &str = "a setting of the generated unit; refused with `unit`, whose file decides";
 
-/// `(key, native, systemctl)` for every key that the backend has a part in.
-const FIELDS: &[(&str, Support, Support)] = &[
+/// `(key, native, systemctl, launchctl)` for every key that the backend has a part in.
+const FIELDS: &[(&str, Support, Support, Support)] = &[
     (
         "argv",
         Honoured,
         Translated("ExecStart=, quoted; refused with `unit`"),
+        Translated("ProgramArguments; without a command the job of `label` exists"),
     ),
     (
         "clear_env",
         Honoured,
         Downgraded("systemd adds variables of its own, and a user's manager its whole environment"),
+        Downgraded("launchd adds variables of its own"),
     ),
-    ("close_fds", Honoured, Honoured),
+    ("close_fds", Honoured, Honoured, Honoured),
     (
         "command",
         Honoured,
         Translated("ExecStart=, quoted; refused with `unit`"),
+        Translated("ProgramArguments; without a command the job of `label` exists"),
     ),
-    ("cpu_affinity", Honoured, Translated(OWN_ONLY)),
+    (
+        "cpu_affinity",
+        Honoured,
+        Translated(OWN_ONLY),
+        Refused(NO_SETTING),
+    ),
     (
         "cwd",
         Honoured,
         Translated("WorkingDirectory=; with `unit` its file decides"),
+        Translated("WorkingDirectory; an existing job's file decides"),
     ),
     (
         "detached",
         Honoured,
         Downgraded("background children end with a leader that failed"),
+        Translated("AbandonProcessGroup"),
     ),
-    ("detectors", Honoured, Honoured),
+    ("detectors", Honoured, Honoured, Honoured),
     (
         "die_with_supervisor",
         Honoured,
         Downgraded("the unit lives on should the supervisor be killed"),
+        Downgraded("the job lives on should the supervisor be killed"),
     ),
     (
         "env",
         Honoured,
         Translated("EnvironmentFile= (0600); with `unit` its file decides"),
+        Translated(
+            "EnvironmentVariables of a job file that nobody else can read; an existing job's file decides",
+        ),
     ),
     (
         "group",
@@ -127,25 +142,40 @@ const FIELDS: &[(&str, Support, Support)] = &[
         Translated(
             "Group= of the machine's manager; refused with scope = \"user\" and with `unit`",
         ),
+        Translated(
+            "GroupName in the system domain; refused with scope = \"user\" and for an existing job",
+        ),
     ),
     (
         "host",
         Refused("native services run on this machine"),
-        Translated("systemctl --host, for a unit that exists"),
+        Translated(
+            "systemctl --host, for a unit that exists; how a run that ended well ended is not known where systemd forgets it",
+        ),
+        Refused("launchctl reaches this machine only"),
     ),
-    ("io_priority", Honoured, Translated(OWN_ONLY)),
-    ("label", Refused(NOT_SYSTEMD), Refused(NOT_SYSTEMD)),
+    (
+        "io_priority",
+        Honoured,
+        Translated(OWN_ONLY),
+        Refused(NO_SETTING),
+    ),
+    ("label", Refused(ELSEWHERE), Refused(ELSEWHERE), Honoured),
     (
         "limits",
         Honoured,
         Translated(
             "Limit…=; memory and pids as MemoryMax= and TasksMax=, which a user's manager enforces only with the controllers delegated to it",
         ),
+        Translated(
+            "SoftResourceLimits and HardResourceLimits; pids as NumberOfProcesses of the whole user, memory and cpu are refused: nothing of macOS bounds them",
+        ),
     ),
     (
         "listen",
         Honoured,
         Refused("systemd passes the sockets of its own socket units only"),
+        Refused("launchd passes sockets by a call of its own, not by LISTEN_FDS"),
     ),
     (
         "log",
@@ -153,40 +183,68 @@ const FIELDS: &[(&str, Support, Support)] = &[
         Downgraded(
             "copied from the journal: standard output and error are one stream, and foreign units of a user can lose the last line of a run that ends at once; `direct` is refused",
         ),
+        Downgraded(
+            "launchd writes the files itself: no rotation, no times, no bound; of an existing job its files are copied, or `log show`",
+        ),
     ),
-    ("max_memory", Honoured, Honoured),
-    ("nice", Honoured, Translated(OWN_ONLY)),
-    ("no_new_privs", Honoured, Translated(OWN_ONLY)),
-    ("oom_score_adj", Honoured, Translated(OWN_ONLY)),
-    ("pid_file", Honoured, Honoured),
+    ("max_memory", Honoured, Honoured, Honoured),
+    (
+        "nice",
+        Honoured,
+        Translated(OWN_ONLY),
+        Translated("Nice; refused for an existing job"),
+    ),
+    (
+        "no_new_privs",
+        Honoured,
+        Translated(OWN_ONLY),
+        Refused(NO_SETTING),
+    ),
+    (
+        "oom_score_adj",
+        Honoured,
+        Translated(OWN_ONLY),
+        Refused(NO_SETTING),
+    ),
+    ("pid_file", Honoured, Honoured, Honoured),
     (
         "ready",
         Honoured,
         Translated(
             "probes as ever; `notify` of a unit is systemd's own Type=notify, `notify_fd` is refused",
         ),
+        Translated("probes as ever; `notify` and `notify_fd` are refused"),
     ),
     (
         "reload_signal",
         Honoured,
         Translated("the unit's own reload where it has one, else the signal"),
+        Translated("launchctl kill"),
     ),
-    ("scope", Refused(NOT_SYSTEMD), Honoured),
+    ("scope", Refused(ELSEWHERE), Honoured, Honoured),
     (
         "script",
         Honoured,
         Translated("ExecStart=, quoted; refused with `unit`"),
+        Translated("ProgramArguments; without a command the job of `label` exists"),
     ),
     (
         "session",
         Honoured,
         Downgraded("always a session of its own"),
+        Downgraded("launchd decides"),
     ),
-    ("slurm", Refused(NOT_SYSTEMD), Refused(NOT_SYSTEMD)),
+    (
+        "slurm",
+        Refused(ELSEWHERE),
+        Refused(ELSEWHERE),
+        Refused(ELSEWHERE),
+    ),
     (
         "stdin",
         Honoured,
         Refused("a unit's standard input is /dev/null"),
+        Refused("a job's standard input is /dev/null"),
     ),
     (
         "stop",
@@ -194,36 +252,57 @@ const FIELDS: &[(&str, Support, Support)] = &[
         Translated(
             "KillSignal= and TimeoutStopSec=, further steps by systemctl kill; an existing unit is first stopped its own way",
         ),
+        Translated(
+            "each step by launchctl kill; an existing job is first removed from its domain, so that launchd does not restart it",
+        ),
     ),
-    ("sudo", Refused(NOT_SYSTEMD), Honoured),
+    ("sudo", Refused(ELSEWHERE), Honoured, Honoured),
     (
         "supplementary_groups",
         Honoured,
         Translated(
             "SupplementaryGroups= of the machine's manager; refused with scope = \"user\" and with `unit`",
         ),
+        Refused(NO_SETTING),
     ),
-    ("umask", Honoured, Translated(OWN_ONLY)),
-    ("unit", Refused(NOT_SYSTEMD), Honoured),
+    (
+        "umask",
+        Honoured,
+        Translated(OWN_ONLY),
+        Translated("Umask; refused for an existing job"),
+    ),
+    ("unit", Refused(ELSEWHERE), Honoured, Refused(ELSEWHERE)),
     (
         "user",
         Honoured,
         Translated("User= of the machine's manager; refused with scope = \"user\" and with `unit`"),
+        Translated(
+            "UserName in the system domain; refused with scope = \"user\" and for an existing job",
+        ),
     ),
     (
         "watchdog",
         Honoured,
         Downgraded("a unit's own WatchdogSec= counts"),
+        Refused(NO_SETTING),
     ),
+];
+
+/// The backends that there are.
+const BUILT_IN: [BackendName; 3] = [
+    BackendName::Native,
+    BackendName::Systemctl,
+    BackendName::Launchctl,
 ];
 
 /// Returns what a backend does with every key of a service, by key. Empty for a backend that is not built in.
 #[must_use]
 pub fn field_support(backend: BackendName) -> Vec<FieldSupport> {
-    let of = |row: &(&'static str, Support, Support)| {
+    let of = |row: &(&'static str, Support, Support, Support)| {
         let support = match backend {
             BackendName::Native => row.1,
             BackendName::Systemctl => row.2,
+            BackendName::Launchctl => row.3,
             _ => return None,
         };
         Some(FieldSupport {
@@ -270,6 +349,7 @@ pub fn audit(spec: &ServiceSpec) -> Vec<Finding> {
             }
         }
         BackendName::Systemctl => systemctl(spec, &mut add),
+        BackendName::Launchctl => launchctl(spec, &mut add),
         other => {
             let name = other.as_str();
             add(
@@ -319,41 +399,133 @@ pub fn audit_project(project: &Project) -> ProjectAudit {
     audited
 }
 
-fn systemctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
+/// The keys that only whoever starts the process can honour, of those that are set.
+fn shaping(spec: &ServiceSpec) -> Vec<&'static str> {
     let bare = ServiceSpec::plain(&spec.name, None, &spec.cwd);
-    let (attributes, plain) = (&spec.attributes, &bare.attributes);
-    let (exists, user) = (spec.unit.is_some(), spec.scope == Some(Scope::User));
-    let probe = spec.ready.as_ref().map(|probe| probe.kind.to_string());
-    let notify_fd = probe.is_some_and(|kind| kind.starts_with("notify_fd"));
-    let identity = [
+    let (is, plain) = (&spec.attributes, &bare.attributes);
+    let limits = is.limits != plain.limits || is.cgroup != plain.cgroup;
+    let keys = [
+        ("umask", is.umask != plain.umask),
+        ("nice", is.nice != plain.nice),
+        ("io_priority", is.io_priority != plain.io_priority),
+        ("cpu_affinity", is.cpu_affinity != plain.cpu_affinity),
+        ("oom_score_adj", is.oom_score_adj != plain.oom_score_adj),
+        ("no_new_privs", is.no_new_privs != plain.no_new_privs),
+        ("limits", limits),
+    ];
+    only_set(&keys)
+}
+
+/// The keys that change who runs it, of those that are set.
+fn identity(spec: &ServiceSpec) -> Vec<&'static str> {
+    let attributes = &spec.attributes;
+    only_set(&[
         ("user", attributes.user.is_some()),
         ("group", attributes.group.is_some()),
         ("supplementary_groups", !attributes.groups.is_empty()),
+    ])
+}
+
+fn only_set(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    keys.iter()
+        .filter(|(_, is)| *is)
+        .map(|(key, _)| *key)
+        .collect()
+}
+
+/// Whether memory and the number of processes are bounded.
+fn bounds(spec: &ServiceSpec) -> (bool, bool) {
+    let attributes = &spec.attributes;
+    let cgroup = attributes.cgroup.as_ref();
+    let has = |resource| {
+        attributes
+            .limits
+            .iter()
+            .any(|limit| limit.resource == resource)
+    };
+    (
+        has(Resource::Memory) || cgroup.is_some_and(|c| c.memory_max.is_some()),
+        has(Resource::Pids) || cgroup.is_some_and(|c| c.pids_max.is_some()),
+    )
+}
+
+type Row = (&'static str, bool, &'static str);
+
+fn report(level: Level, rows: &[Row], add: &mut impl FnMut(Level, &str, &str)) {
+    for (key, _, why) in rows.iter().filter(|(_, is, _)| *is) {
+        add(level, key, why);
+    }
+}
+
+fn ready_is(spec: &ServiceSpec, kind: &str) -> bool {
+    let probe = spec.ready.as_ref().map(|probe| probe.kind.to_string());
+    probe.is_some_and(|is| is == kind || is.starts_with(&format!("{kind} ")))
+}
+
+fn systemctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
+    let (exists, user) = (spec.unit.is_some(), spec.scope == Some(Scope::User));
+    report(Level::Refusal, &systemctl_refusals(spec, exists, user), add);
+    for key in identity(spec).iter().filter(|_| user || exists) {
+        let why = if exists {
+            "the file of an existing unit decides"
+        } else {
+            "a user's manager runs everything as that user"
+        };
+        add(Level::Refusal, key, why);
+    }
+    for key in shaping(spec).iter().filter(|_| exists) {
+        add(Level::Refusal, key, "the file of an existing unit decides");
+    }
+    let (memory, pids) = bounds(spec);
+    let weaker = [
+        (
+            "limits.memory",
+            !exists && user && memory,
+            "a user's manager enforces it only where the memory controller is delegated to it",
+        ),
+        (
+            "limits.pids",
+            !exists && user && pids,
+            "a user's manager enforces it only where the pids controller is delegated to it",
+        ),
+        (
+            "clear_env",
+            spec.clear_env,
+            "systemd adds variables of its own",
+        ),
+        (
+            "detached",
+            spec.detached,
+            "background children end with a leader that failed",
+        ),
+        (
+            "die_with_supervisor",
+            spec.die_with_supervisor == Some(true),
+            "the unit lives on should the supervisor be killed",
+        ),
+        (
+            "watchdog",
+            spec.watchdog.is_some(),
+            "a unit's own WatchdogSec= counts",
+        ),
+        (
+            "host",
+            spec.host.is_some(),
+            "how a run that ended well ended is not known where systemd forgets it",
+        ),
+        (
+            "log",
+            exists && user,
+            "lines of a user's unit that ends at once can be missing from the journal",
+        ),
     ];
-    let shape = [
-        ("umask", attributes.umask != plain.umask),
-        ("nice", attributes.nice != plain.nice),
-        ("io_priority", attributes.io_priority != plain.io_priority),
-        (
-            "cpu_affinity",
-            attributes.cpu_affinity != plain.cpu_affinity,
-        ),
-        (
-            "oom_score_adj",
-            attributes.oom_score_adj != plain.oom_score_adj,
-        ),
-        (
-            "no_new_privs",
-            attributes.no_new_privs != plain.no_new_privs,
-        ),
-        (
-            "limits",
-            attributes.limits != plain.limits || attributes.cgroup != plain.cgroup,
-        ),
-    ];
-    let refusals = [
-        ("label", spec.label.is_some(), NOT_SYSTEMD),
-        ("slurm", !spec.slurm.is_empty(), NOT_SYSTEMD),
+    report(Level::Downgrade, &weaker, add);
+}
+
+fn systemctl_refusals(spec: &ServiceSpec, exists: bool, user: bool) -> Vec<Row> {
+    vec![
+        ("label", spec.label.is_some(), ELSEWHERE),
+        ("slurm", !spec.slurm.is_empty(), ELSEWHERE),
         (
             "stdin",
             spec.stdin != Stdin::Null,
@@ -371,7 +543,7 @@ fn systemctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
         ),
         (
             "ready.notify_fd",
-            notify_fd,
+            ready_is(spec, "notify_fd"),
             "a unit gets no further descriptors",
         ),
         (
@@ -399,72 +571,92 @@ fn systemctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
             spec.sudo && user,
             "sudo would reach the manager of another user",
         ),
-    ];
-    for (key, _, why) in refusals.iter().filter(|(_, is, _)| *is) {
-        add(Level::Refusal, key, why);
-    }
-    for (key, _) in identity.iter().filter(|(_, is)| *is && (user || exists)) {
-        let why = if exists {
-            "the file of an existing unit decides"
-        } else {
-            "a user's manager runs everything as that user"
-        };
-        add(Level::Refusal, key, why);
-    }
-    for (key, _) in shape.iter().filter(|(_, is)| *is && exists) {
-        add(Level::Refusal, key, "the file of an existing unit decides");
-    }
-    let cgroup = attributes.cgroup.as_ref();
-    let has = |resource| {
-        attributes
-            .limits
-            .iter()
-            .any(|limit| limit.resource == resource)
-    };
-    let downgrades = [
+    ]
+}
+
+fn launchctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
+    let (exists, user) = (spec.command.is_none(), spec.scope == Some(Scope::User));
+    let label = exists && spec.instances > 1;
+    let refusals = [
+        ("unit", spec.unit.is_some(), ELSEWHERE),
+        ("slurm", !spec.slurm.is_empty(), ELSEWHERE),
         (
-            "limits.memory",
-            !exists
-                && user
-                && (has(Resource::Memory) || cgroup.is_some_and(|c| c.memory_max.is_some())),
-            "a user's manager enforces it only where the memory controller is delegated to it",
+            "host",
+            spec.host.is_some(),
+            "launchctl reaches this machine only",
         ),
         (
+            "stdin",
+            spec.stdin != Stdin::Null,
+            "a job's standard input is /dev/null",
+        ),
+        (
+            "listen",
+            !spec.listen.is_empty(),
+            "launchd passes sockets by a call of its own",
+        ),
+        (
+            "ready.notify",
+            ready_is(spec, "notify"),
+            "launchd has no such socket",
+        ),
+        (
+            "ready.notify_fd",
+            ready_is(spec, "notify_fd"),
+            "a job gets no further descriptors",
+        ),
+        ("watchdog", spec.watchdog.is_some(), NO_SETTING),
+        (
+            "label",
+            label,
+            "one existing job cannot be several instances",
+        ),
+        (
+            "sudo",
+            spec.sudo && user,
+            "sudo would reach the domain of another user",
+        ),
+    ];
+    report(Level::Refusal, &refusals, add);
+    for key in identity(spec)
+        .iter()
+        .chain(&shaping(spec))
+        .filter(|_| exists)
+    {
+        add(Level::Refusal, key, "the file of an existing job decides");
+    }
+    for key in identity(spec).iter().filter(|_| user && !exists) {
+        add(
+            Level::Refusal,
+            key,
+            "the domain of a user runs everything as that user",
+        );
+    }
+    for key in proc_spec::launchd::impossible(&spec.attributes)
+        .iter()
+        .filter(|_| !exists)
+    {
+        add(Level::Refusal, key, NO_SETTING);
+    }
+    let (_, pids) = bounds(spec);
+    let weaker = [
+        (
             "limits.pids",
-            !exists
-                && user
-                && (has(Resource::Pids) || cgroup.is_some_and(|c| c.pids_max.is_some())),
-            "a user's manager enforces it only where the pids controller is delegated to it",
+            !exists && pids,
+            "it counts all processes of the user",
         ),
         (
             "clear_env",
             spec.clear_env,
-            "systemd adds variables of its own",
-        ),
-        (
-            "detached",
-            spec.detached,
-            "background children end with a leader that failed",
+            "launchd adds variables of its own",
         ),
         (
             "die_with_supervisor",
             spec.die_with_supervisor == Some(true),
-            "the unit lives on should the supervisor be killed",
-        ),
-        (
-            "watchdog",
-            spec.watchdog.is_some(),
-            "a unit's own WatchdogSec= counts",
-        ),
-        (
-            "log",
-            exists && user,
-            "lines of a user's unit that ends at once can be missing from the journal",
+            "the job lives on should the supervisor be killed",
         ),
     ];
-    for (key, _, what) in downgrades.iter().filter(|(_, is, _)| *is) {
-        add(Level::Downgrade, key, what);
-    }
+    report(Level::Downgrade, &weaker, add);
 }
 
 /// Writes the table of keys and backends, as `docs/backends.md` has it.
@@ -474,7 +666,7 @@ pub fn support_table() -> String {
         "# What each backend does with each key\n\n\
          Generated from the code (`proc_backends::support_table`); a test keeps it true. `proc check` tells \
          downgrades, and refuses what is refused, before anything starts.\n\n\
-         | key | native | systemctl |\n|---|---|---|\n",
+         | key | native | systemctl | launchctl |\n|---|---|---|---|\n",
     );
     let words = |support| match support {
         Honoured => "honoured".to_owned(),
@@ -482,16 +674,15 @@ pub fn support_table() -> String {
         Downgraded(lost) => format!("downgraded: {lost}"),
         Refused(why) => format!("refused: {why}"),
     };
-    let systemctl = field_support(BackendName::Systemctl);
-    for (native, systemctl) in field_support(BackendName::Native).iter().zip(&systemctl) {
-        let row = (
-            native.field,
-            words(native.support),
-            words(systemctl.support),
-        );
-        let _infallible = writeln!(text, "| `{}` | {} | {} |", row.0, row.1, row.2);
+    let columns = BUILT_IN.map(field_support);
+    for (at, row) in columns[0].iter().enumerate() {
+        let _infallible = write!(text, "| `{}` |", row.field);
+        for column in &columns {
+            let _infallible = write!(text, " {} |", words(column[at].support));
+        }
+        text.push('\n');
     }
-    text.push_str("\n`launchctl` and `slurm` are known names that this version has no backend for: `proc check` refuses them.\n");
+    text.push_str("\n`slurm` is a known name that this version has no backend for: `proc check` refuses it.\n");
     text
 }
 
@@ -508,7 +699,7 @@ mod tests {
             .as_object()
             .unwrap();
         let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
-        for backend in [BackendName::Native, BackendName::Systemctl] {
+        for backend in BUILT_IN {
             let rows: Vec<&str> = field_support(backend).iter().map(|row| row.field).collect();
             let mut sorted = keys.clone();
             sorted.sort_unstable();

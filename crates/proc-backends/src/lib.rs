@@ -1,5 +1,6 @@
 //! One spec, several ways to run it: the [`Backend`] trait, [`NativeBackend`], which keeps each
-//! service by a shim of its own, and [`SystemctlBackend`], which runs systemd units.
+//! service by a shim of its own, [`SystemctlBackend`], which runs systemd units, and
+//! [`LaunchctlBackend`], which runs launchd jobs. [`Boot`] has a project started at boot.
 //!
 //! For supervisors: they decide, a backend carries out and tells what happened. A backend never
 //! restarts anything by itself and never ignores a field that it cannot honour.
@@ -24,24 +25,33 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod boot;
 mod call;
 mod capability;
 mod error;
 mod event;
 mod honesty;
+mod joined;
+mod launchctl;
 mod manager;
 mod native;
+mod program;
 mod spec;
 mod status;
 mod systemctl;
 
 pub use backend::{Backend, BoxFuture, SignalTarget};
+pub use boot::{Boot, BootChange, BootManager};
 pub use capability::Capabilities;
 pub use error::{AdoptError, Errno, OperateError, StartError};
 pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
 pub use honesty::{
     FieldSupport, Finding, Level, ProjectAudit, Support, audit, audit_project, field_support,
     support_table,
+};
+pub use launchctl::{
+    JOB_STATE_MAP, JobFacts, JobState, JobStateRow, LastEnd, LaunchctlBackend, LaunchctlOptions,
+    job_state,
 };
 pub use manager::ManagerError;
 pub use native::{Console, NativeBackend, NativeOptions};

@@ -1,9 +1,13 @@
 //! A supervisor in this process, with its control socket and its entry in the registry.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proc_api::Server;
-use proc_backends::{Backend, NativeBackend, NativeOptions, SystemctlBackend, SystemctlOptions};
+use proc_backends::{
+    Backend, LaunchctlBackend, LaunchctlOptions, NativeBackend, NativeOptions, SystemctlBackend,
+    SystemctlOptions,
+};
 use proc_spec::Project;
 use proc_supervisor::{Begin, Handle, Options, StartError, Supervisor, Who};
 
@@ -41,7 +45,7 @@ impl Engine {
         start: Start,
     ) -> Result<Engine, CliError> {
         let options = Options {
-            env: environment(),
+            env: inherited(),
             foreground: start.foreground,
             begin: start.begin,
             who: start.who,
@@ -72,6 +76,13 @@ impl Engine {
     }
 }
 
+/// Returns what services inherit: not what is between a service manager and the supervisor.
+fn inherited() -> BTreeMap<String, String> {
+    let mut env = environment();
+    env.retain(|name, _| !crate::manager::is_between(name));
+    env
+}
+
 fn backends(place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
     let native = NativeOptions::new(&place.dirs.state, &place.dirs.runtime)
         .and_then(NativeBackend::new)
@@ -79,11 +90,13 @@ fn backends(place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
             let dir = place.dirs.state.display();
             CliError::new(exit::FAILED, format!("cannot use `{dir}`: {error}"))
         })?;
-    // Nothing of systemd is touched before a service wants it.
+    // Nothing of systemd or launchd is touched before a service wants it.
     let systemctl = SystemctlOptions::new(place.dirs.state.clone(), environment());
+    let launchctl = LaunchctlOptions::new(place.dirs.state.clone(), environment());
     Ok(vec![
         Arc::new(native),
         Arc::new(SystemctlBackend::new(systemctl)),
+        Arc::new(LaunchctlBackend::new(launchctl)),
     ])
 }
 

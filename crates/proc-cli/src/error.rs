@@ -63,6 +63,11 @@ impl CliError {
         self
     }
 
+    /// Returns what went wrong as one line.
+    pub(crate) fn text(&self) -> String {
+        self.messages.join("; ")
+    }
+
     /// Writes `error:` and `hint:` lines to stderr and returns the exit code.
     pub(crate) fn report(&self) -> u8 {
         for message in &self.messages {

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod exit;
 mod keeper;
+mod manager;
 mod registry;
 mod render;
 mod select;

@@ -37,7 +37,7 @@ pub(crate) async fn install(
     };
     let options = tool.options;
     let files = Files::of(options, tool.target, &spec.instance);
-    let program = unit::find(spec)?;
+    let program = crate::program::find(spec)?;
     let text = unit::render(
         spec,
         &program,

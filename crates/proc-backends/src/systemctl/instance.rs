@@ -14,12 +14,12 @@ use super::facts::UnitFacts;
 use super::journal::{self, Copy};
 use super::record::{ExitRecord, InstanceRecord, StartedRecord};
 use super::state::{UnitState, unit_state};
-use super::stop::Stopping;
 use super::target::Target;
 use super::tool::Tool;
 use super::watch::Watch;
 use crate::error::OperateError;
 use crate::event::{BackendEvent, BackendEventKind};
+use crate::joined::Stops;
 use crate::manager::ManagerError;
 use crate::status::{Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};
 
@@ -32,7 +32,7 @@ pub(super) struct Instance {
     pub(super) order: tokio::sync::Mutex<()>,
     pub(super) life: tokio::sync::Mutex<Life>,
     pub(super) target: Mutex<Option<Target>>,
-    pub(super) stopping: Mutex<Option<Stopping>>,
+    pub(super) stopping: Stops,
 }
 
 /// What is known of the present or last run.
@@ -72,7 +72,7 @@ impl Instance {
                 ..Life::default()
             }),
             target: Mutex::default(),
-            stopping: Mutex::default(),
+            stopping: Stops::default(),
         }
     }
 

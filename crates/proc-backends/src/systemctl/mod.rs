@@ -21,13 +21,13 @@ mod instance;
 mod journal;
 mod name;
 mod options;
-mod record;
+pub(crate) mod record;
 mod start;
 mod state;
 mod stop;
 mod target;
 mod tool;
-mod unit;
+pub(crate) mod unit;
 mod watch;
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Stops: systemd's own first, then the further steps of the sequence, until the unit is down.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proc_core::{Mechanism, Signal, StopReport, StopSequence, StopStep, Survivor};
@@ -12,33 +12,13 @@ use super::target::Target;
 use super::watch::Watch;
 use crate::error::OperateError;
 use crate::event::BackendEventKind;
+use crate::joined::Turn;
 use crate::manager::ManagerError;
-
-/// A stop that is under way.
-#[derive(Debug)]
-pub(super) struct Stopping {
-    replace: watch::Sender<Option<StopSequence>>,
-    report: watch::Receiver<Option<StopReport>>,
-}
 
 /// Returns whether nothing of a unit is left and nothing is about to start it.
 pub(super) fn is_down(facts: &UnitFacts) -> bool {
     let at_rest = matches!(facts.active.as_str(), "inactive" | "failed");
     at_rest && !facts.job && !facts.sub.ends_with("before-auto-restart")
-}
-
-/// Says that nobody stops any more, however the stop ended.
-struct Turn<'a>(&'a Instance);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut stopping = self
-            .0
-            .stopping
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *stopping = None;
-    }
 }
 
 impl Instance {
@@ -48,41 +28,16 @@ impl Instance {
         sequence: StopSequence,
     ) -> Result<StopReport, OperateError> {
         let target = self.known()?;
-        loop {
-            let (told, report) = watch::channel(None);
-            let (replace, replaced) = watch::channel(None);
-            let joined = {
-                let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*stopping {
-                    Some(first) => {
-                        first.replace.send_replace(Some(sequence.clone()));
-                        Some(first.report.clone())
-                    }
-                    None => {
-                        *stopping = Some(Stopping { replace, report });
-                        None
-                    }
-                }
-            };
-            if let Some(mut report) = joined {
-                match report
-                    .wait_for(Option::is_some)
-                    .await
-                    .map(|report| report.clone())
-                {
-                    Ok(Some(report)) => return Ok(report),
-                    // The first one failed or was dropped: this one is the first now.
-                    _ => continue,
-                }
-            }
-            let turn = Turn(self);
-            let result = self.carry_out(&target, sequence, replaced).await;
-            if let Ok(report) = &result {
-                told.send_replace(Some(report.clone()));
-            }
-            drop(turn);
-            return result.map_err(self.refused("stop"));
+        let first = match self.stopping.turn(&sequence).await {
+            Turn::Joined(report) => return Ok(report),
+            Turn::First(first) => first,
+        };
+        let replaced = first.replaced.clone();
+        let result = self.carry_out(&target, sequence, replaced).await;
+        if let Ok(report) = &result {
+            first.done(report);
         }
+        result.map_err(self.refused("stop"))
     }
 
     async fn carry_out(

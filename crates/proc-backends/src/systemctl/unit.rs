@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proc_core::{Attributes, IoClass, Limit, Resource, Signal, StopSequence};
 
@@ -129,7 +129,7 @@ fn escape(bytes: &[u8]) -> String {
 }
 
 /// Returns a path as a setting that takes the rest of the line; `None` where that cannot hold it.
-fn path(path: &Path) -> Option<String> {
+pub(crate) fn path(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     let trimmed = text.trim();
     let fine = trimmed == text && text.starts_with('/') && !text.chars().any(char::is_control);
@@ -282,35 +282,6 @@ fn environment_file(
         }
     }
     text
-}
-
-/// Finds a program as the service's own `PATH` would.
-///
-/// # Errors
-/// When there is none, or none that can be executed.
-pub(crate) fn find(spec: &InstanceSpec) -> Result<PathBuf, StartError> {
-    let first = spec.argv.first().cloned().unwrap_or_default();
-    let program = first.to_string_lossy().into_owned();
-    let not_found = || StartError::NotFound {
-        program: program.clone(),
-    };
-    if first.is_empty() {
-        return Err(not_found());
-    }
-    if first.as_bytes().contains(&b'/') {
-        return Ok(spec.cwd.join(&first));
-    }
-    let path = spec.env.iter().find(|(name, _)| name == "PATH");
-    let dirs = path.map_or_else(
-        || "/usr/local/bin:/usr/bin:/bin".into(),
-        |(_, value)| value.clone(),
-    );
-    std::env::split_paths(&dirs)
-        .map(|dir| spec.cwd.join(dir).join(&first))
-        .find(|file| {
-            file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-        })
-        .ok_or_else(not_found)
 }
 
 #[cfg(test)]

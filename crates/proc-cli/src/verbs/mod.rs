@@ -9,6 +9,7 @@ mod count;
 mod daemon;
 mod doctor;
 mod down;
+mod enable;
 mod escalation;
 mod events;
 mod exec;
@@ -91,6 +92,10 @@ pub(crate) enum Verb {
     Plan(plan::Args),
     /// Make the changed configuration the running one
     Apply(apply::Args),
+    /// Have systemd or launchd start the project at boot
+    Enable(enable::Args),
+    /// Take back what `enable` did
+    Disable(enable::Whose),
     /// Show and tend the supervisors that run on this machine
     Daemon(daemon::Args),
     /// Validate the configuration
@@ -159,6 +164,8 @@ pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
         Verb::Why(args) => why::run(context, args),
         Verb::Plan(args) => plan::run(context, args),
         Verb::Apply(args) => apply::run(context, args),
+        Verb::Enable(args) => enable::run(context, args),
+        Verb::Disable(whose) => enable::disable(context, &whose),
         Verb::Daemon(args) => daemon::run(context, args),
         Verb::Check(args) => check::run(context, args),
         Verb::Schema(args) => schema::run(args),

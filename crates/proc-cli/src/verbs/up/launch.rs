@@ -56,7 +56,7 @@ fn take_turn(path: &Path) -> Result<File, CliError> {
 }
 
 /// Returns the pid of the supervisor, or of the keeper that is about to bring it back.
-fn running(place: &Place) -> Result<Option<u32>, CliError> {
+pub(crate) fn running(place: &Place) -> Result<Option<u32>, CliError> {
     let path = place.lock();
     let holder = proc_store::lock::holder(&path).map_err(|error| {
         CliError::new(
