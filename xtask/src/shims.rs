@@ -15,6 +15,8 @@ const COUNT: usize = 300;
 const SETTLED: Duration = Duration::from_secs(1);
 /// How long wake-ups are counted.
 const SPAN: Duration = Duration::from_secs(5);
+/// The resident memory in KiB that `proc-shim init` may take, beside its command.
+const INIT_TARGET: u64 = 1024;
 /// Targets in KiB: proportional and resident memory of one.
 const TARGETS: [(&str, u64); 2] = [("Pss", 40), ("Rss", 300)];
 
@@ -124,6 +126,7 @@ fn build() -> Result<Option<PathBuf>> {
     ];
     sh(cargo(shim).env("RUSTFLAGS", "-C relocation-model=static"))?;
     let program = root().join("target").join(&target).join("shim/proc-shim");
+    init(&program)?;
     let keeper = [
         "build",
         "--locked",
@@ -168,6 +171,31 @@ fn pids(keeper: &mut Child, count: usize) -> Result<Vec<u32>> {
         bail!("{} of {count} shims started", pids.len());
     }
     Ok(pids)
+}
+
+/// Measures PID 1 of a container while its command runs.
+fn init(program: &Path) -> Result<()> {
+    let mut init = Command::new(program)
+        .args(["init", "--", "sh", "-c", "echo up; read -r _"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start `proc-shim init`")?;
+    let stdout = init.stdout.take().context("a pipe")?;
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut String::new())?;
+    let sizes = memory(init.id());
+    drop(init.stdin.take());
+    init.wait()?;
+    let size = sizes?.into_iter().find(|(what, _)| *what == "Rss");
+    let (_, size) = size.context("no `Rss`")?;
+    let word = if size > INIT_TARGET { "MISSED" } else { "met" };
+    say(&format!(
+        "init, Rss: {size} KiB (target {INIT_TARGET}: {word})"
+    ));
+    if size > INIT_TARGET {
+        bail!("`proc-shim init` takes more than {INIT_TARGET} KiB");
+    }
+    Ok(())
 }
 
 fn measure(keeper: &mut Child) -> Result<()> {
