@@ -274,6 +274,47 @@ mod tests {
         assert_eq!(find_mount("nonsense"), None);
     }
 
+    /// What is written where, on a machine whose cgroup2 has the controllers: files stand in for the kernel's.
+    #[test]
+    fn limits_are_written_as_the_kernel_wants_them_and_missing_controllers_are_told() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("web");
+        fs::create_dir(&dir).unwrap();
+        let files = ["cgroup.events", "memory.max", "pids.max", "cpu.max"];
+        for file in files {
+            fs::write(dir.join(file), "").unwrap();
+        }
+        let asked = parent.path().join("cgroup.subtree_control");
+        fs::write(&asked, "").unwrap();
+        let cgroup = Cgroup::open(&dir).unwrap();
+        let spec = CgroupSpec {
+            memory_max: Some(1 << 20),
+            pids_max: Some(7),
+            cpu_max_us: Some(50_000),
+            ..CgroupSpec::default()
+        };
+        assert_eq!(cgroup.limit(&spec).unwrap().len(), 0);
+        let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap();
+        let written = ["memory.max", "pids.max", "cpu.max"].map(read);
+        assert_eq!(written, ["1048576", "7", "50000 100000"]);
+        assert_eq!(fs::read_to_string(&asked).unwrap(), "");
+
+        files[1..]
+            .iter()
+            .for_each(|file| fs::remove_file(dir.join(file)).unwrap());
+        let only = CgroupSpec {
+            pids_max: Some(7),
+            ..CgroupSpec::default()
+        };
+        let missing = cgroup.limit(&only).unwrap();
+        assert_eq!(fs::read_to_string(&asked).unwrap(), "+pids");
+        let told: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let path = dir.display();
+        let wanted =
+            format!("cgroup.pids.max: not applied: cgroup `{path}` has no such controller");
+        assert_eq!(told, [wanted]);
+    }
+
     #[test]
     fn names_that_leave_the_directory_are_refused() {
         for name in ["", ".", "..", "a/b", ".hidden", "a\nb"] {
