@@ -34,6 +34,18 @@ pub(crate) fn run() -> Result<()> {
     measured
 }
 
+/// Compares starts through the static shim with a raw `posix_spawn`.
+///
+/// # Errors
+/// A failed build or start.
+pub(crate) fn run_starts() -> Result<()> {
+    let Some(program) = build()? else {
+        return Ok(());
+    };
+    let bench = ["bench", "--locked", "-p", "proc-shim", "--bench", "start"];
+    sh(cargo(bench).env("PROC_BENCH_SHIM", program))
+}
+
 /// Runs 500 services that write 50 lines a second each, and prints what all their shims cost together.
 ///
 /// # Errors

@@ -1,0 +1,165 @@
+//! What a start through a shim costs, as ratios to a raw `posix_spawn` of the same dynamic program in the same run: each
+//! from the first call to the first byte that the program writes.
+//!
+//! `cargo xtask bench core`, which builds the static shim and names it in `PROC_BENCH_SHIM`; else it is the dynamic one.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails ends the benchmark")]
+#![expect(clippy::print_stdout, reason = "the table is the point")]
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use proc_core::Child;
+use proc_shim::{
+    Client, LaunchOptions, Notice, Output, Reply, Request, Role, ShimProcess, ShimProgram,
+    StartSpec,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+const ROUNDS: usize = 200;
+
+fn main() {
+    let program = std::env::var_os("PROC_BENCH_SHIM")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_proc-shim").into());
+    let program = ShimProgram::at(program);
+    let home = tempfile::tempdir().unwrap();
+    let (shim, mut client) = launch(&program, home.path(), "living");
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for round in 0..ROUNDS {
+        times[0].push(raw());
+        let instance = format!("new-{round}");
+        let begun = Instant::now();
+        let (new, mut new_client) = launch(&program, home.path(), &instance);
+        start(&mut new_client);
+        times[1].push(begun.elapsed());
+        ended(&mut new_client);
+        leave(new, new_client);
+        let begun = Instant::now();
+        start(&mut client);
+        times[2].push(begun.elapsed());
+        ended(&mut client);
+    }
+    leave(shim, client);
+    let [raw, new, again] = times;
+    row("start through a new shim / posix_spawn", &raw, new, 1.6);
+    row("start in a living shim / posix_spawn", &raw, again, 1.2);
+}
+
+/// Prints the medians and their ratio; and the ratio of the quickest, which other people's load disturbs least.
+fn row(what: &str, raw: &[Duration], ours: Vec<Duration>, target: f64) {
+    let sorted = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        (times[times.len() / 2], times[0])
+    };
+    let ((raw, raw_best), (ours, ours_best)) = (sorted(raw.to_vec()), sorted(ours));
+    let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+    println!(
+        "{what:<46} {:>8}us {:>8}us {:>7.2} {target:>7.2} {:>7.2}",
+        raw.as_micros(),
+        ours.as_micros(),
+        ratio(ours, raw),
+        ratio(ours_best, raw_best)
+    );
+}
+
+fn pipe() -> (File, OwnedFd) {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    (read.into(), write)
+}
+
+fn first_byte(pipe: &mut File) {
+    pipe.read_exact(&mut [0]).unwrap();
+}
+
+fn raw() -> Duration {
+    let (mut read, write) = pipe();
+    let argv = [
+        c"/bin/echo".as_ptr().cast_mut(),
+        c"x".as_ptr().cast_mut(),
+        ptr::null_mut(),
+    ];
+    let envp = [c"PATH=/usr/bin:/bin".as_ptr().cast_mut(), ptr::null_mut()];
+    let (mut pid, mut status) = (0, 0);
+    let mut actions = std::mem::MaybeUninit::uninit();
+    let begun = Instant::now();
+    // SAFETY: the actions are initialised before use; strings and arrays end with NUL and null, and outlive the call.
+    unsafe {
+        assert_eq!(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()), 0);
+        libc::posix_spawn_file_actions_adddup2(actions.as_mut_ptr(), write.as_raw_fd(), 1);
+        let spawned = libc::posix_spawn(
+            &raw mut pid,
+            argv[0],
+            actions.as_ptr(),
+            ptr::null(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+        );
+        assert_eq!(spawned, 0);
+    }
+    drop(write);
+    first_byte(&mut read);
+    let elapsed = begun.elapsed();
+    // SAFETY: our own child; `status` is writable. The actions are not used any more.
+    unsafe {
+        libc::waitpid(pid, &raw mut status, 0);
+        libc::posix_spawn_file_actions_destroy(actions.as_mut_ptr());
+    }
+    elapsed
+}
+
+fn launch(program: &ShimProgram, home: &Path, instance: &str) -> (Child, Client) {
+    let options = LaunchOptions {
+        dir: home.join(instance),
+        socket: home.join(format!("{instance}.sock")),
+        log_dir: home.join("log"),
+        instance: instance.to_owned(),
+        keep_session: false,
+    };
+    let process = ShimProcess::launch(program, &options).unwrap();
+    let mut client = Client::new(process.socket);
+    let hello = Request::Hello {
+        role: Role::Controller,
+    };
+    client.call(&hello, Vec::new(), None).unwrap();
+    (process.child, client)
+}
+
+fn start(client: &mut Client) {
+    let (mut read, write) = pipe();
+    let spec = StartSpec {
+        argv: vec!["/bin/echo".into(), "x".into()],
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        cwd: "/".into(),
+        stdout: Output::Passed,
+        ..StartSpec::default()
+    };
+    let request = Request::Start(Box::new(spec));
+    let (reply, _) = client.call(&request, vec![write], None).unwrap();
+    assert!(matches!(reply, Reply::Started { .. }), "{reply:?}");
+    first_byte(&mut read);
+}
+
+fn ended(client: &mut Client) {
+    loop {
+        match client.notice(None).unwrap() {
+            Notice::TreeEmpty { .. } => return,
+            Notice::Exited(_) if client_is_empty(client) => return,
+            _ => {}
+        }
+    }
+}
+
+fn client_is_empty(client: &mut Client) -> bool {
+    let (reply, _) = client.call(&Request::Status, Vec::new(), None).unwrap();
+    matches!(reply, Reply::Snapshot(snapshot) if snapshot.tree_empty)
+}
+
+fn leave(shim: Child, mut client: Client) {
+    client.call(&Request::Exit, Vec::new(), None).ok();
+    drop(client);
+    shim.wait().unwrap();
+}
