@@ -9,6 +9,7 @@ const BENCHES: &[(&str, &str)] = &[
     ("core", "proc-core"),
     ("output", "proc-output"),
     ("pipeline", "proc-run"),
+    ("probes", "proc-probe"),
 ];
 
 /// The one that measures a running program from outside.

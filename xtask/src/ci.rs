@@ -15,6 +15,7 @@ const UNIT_TESTS: Duration = Duration::from_secs(15 * 60);
 /// # Errors
 /// The first step that fails, by name.
 pub(crate) fn run(options: &suites::Run) -> Result<()> {
+    let unit_tests = || unit_tests(options.full);
     let suites = || suites::run(None, options, &[]);
     let steps: [(&str, &dyn Fn() -> Result<()>); 9] = [
         ("format", &format),
@@ -66,8 +67,8 @@ fn docs() -> Result<()> {
     sh(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Builds first, so that the limit is for the tests alone.
-fn unit_tests() -> Result<()> {
+/// Builds first, so that the limit is for the tests alone. In full the properties are tried far longer.
+fn unit_tests(full: bool) -> Result<()> {
     let args = [
         "test",
         "--workspace",
@@ -78,5 +79,9 @@ fn unit_tests() -> Result<()> {
         "--no-fail-fast",
     ];
     sh(cargo(args).arg("--no-run"))?;
-    sh(&mut within(UNIT_TESTS, &cargo(args)))
+    let mut test = within(if full { 4 * UNIT_TESTS } else { UNIT_TESTS }, &cargo(args));
+    if full {
+        test.env("PROC_TEST_FULL", "1");
+    }
+    sh(&mut test)
 }

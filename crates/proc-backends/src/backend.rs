@@ -171,6 +171,29 @@ pub trait Backend: Send + Sync + 'static {
         die: bool,
     ) -> BoxFuture<'a, Result<(), OperateError>>;
 
+    /// Makes another process of the instance's tree the one whose end is the end of the run: that
+    /// of a live leader, or of one that has just ended (its exit was told, and not acknowledged)
+    /// and has left others behind. `None` is the only process that it left. The exit is told
+    /// again, as that process's. A backend that follows by itself need not offer it.
+    ///
+    /// # Errors
+    /// [`OperateError::NotRunning`] when that process is not one of the tree, or the run is over.
+    fn follow<'a>(
+        &'a self,
+        instance: &'a str,
+        run: u64,
+        pid: Option<u32>,
+    ) -> BoxFuture<'a, Result<Started, OperateError>> {
+        let _ = (instance, run, pid);
+        let backend = self.name();
+        Box::pin(async move {
+            Err(OperateError::Unsupported {
+                operation: "follow",
+                backend,
+            })
+        })
+    }
+
     /// Forgets an instance that does not run: its keeper ends and its records go. The log stays.
     ///
     /// # Errors

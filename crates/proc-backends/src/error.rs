@@ -40,6 +40,14 @@ pub enum StartError {
         /// Its leader, or one of its children.
         pid: u32,
     },
+    /// Its detectors see it running, and it was not started here.
+    #[error("`{instance}` runs already, started by somebody else: {evidence}")]
+    RunsAlready {
+        /// The instance.
+        instance: String,
+        /// Which detector saw what.
+        evidence: String,
+    },
     /// The spec asks for something that this backend cannot do.
     #[error("{field} is not possible with the {backend} backend")]
     Unsupported {

@@ -9,7 +9,7 @@ use proc_backends::{
     SystemctlOptions,
 };
 use proc_spec::Project;
-use proc_supervisor::{Begin, Handle, Options, StartError, Supervisor, Who};
+use proc_supervisor::{Begin, Handle, LocalTime, Options, StartError, Supervisor, Who};
 
 use crate::context::{Place, environment};
 use crate::error::CliError;
@@ -50,7 +50,7 @@ impl Engine {
             begin: start.begin,
             who: start.who,
             exit_with: start.exit_with,
-            utc_offset: utc_offset(),
+            local_time: LocalTime::of_this_machine(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Options::new(project, place.dirs.state.clone(), backends(place)?)
         };
@@ -98,11 +98,6 @@ fn backends(place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
         Arc::new(SystemctlBackend::new(systemctl)),
         Arc::new(LaunchctlBackend::new(launchctl)),
     ])
-}
-
-/// Returns how far local time is ahead of UTC, in seconds.
-fn utc_offset() -> i32 {
-    jiff::Zoned::now().offset().seconds()
 }
 
 fn failure(place: &Place, error: &StartError) -> CliError {

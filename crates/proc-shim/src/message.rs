@@ -211,6 +211,15 @@ pub enum Request {
         /// The run.
         run: u64,
     },
+    /// The run goes on in another process of its tree, whose end is the run's end from here on:
+    /// that of a live leader, or of one that has just ended and left others behind. Answered by
+    /// [`Reply::Started`] with the descriptors of [`Reply::Fds`].
+    Follow {
+        /// The run.
+        run: u64,
+        /// The process; 0 for the only one that the leader left behind.
+        pid: u32,
+    },
     /// Sets the terminal's size.
     Resize {
         /// Lines.

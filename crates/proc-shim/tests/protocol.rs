@@ -151,6 +151,10 @@ fn requests() -> Vec<Request> {
             die_with_supervisor: true,
         },
         Request::Acknowledge { run: u64::MAX },
+        Request::Follow {
+            run: 3,
+            pid: 4_194_304,
+        },
         Request::Resize {
             rows: 24,
             columns: 80,

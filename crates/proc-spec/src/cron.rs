@@ -196,6 +196,12 @@ impl Field {
 }
 
 impl Cron {
+    /// Tells whether it names every hour of the day, so that it says how often and not when.
+    #[must_use]
+    pub fn is_every_hour(&self) -> bool {
+        (0..24).all(|hour| has(self.hours, hour))
+    }
+
     /// Returns the first minute after `after` that the schedule names; `None` when there is none within 28 years,
     /// after which the calendar repeats.
     #[must_use]

@@ -59,6 +59,7 @@ mod source;
 mod spec;
 mod suggest;
 mod units;
+mod watch;
 
 pub use command::{Command, CommandError};
 pub use cron::{CivilMinute, Cron, CronError};
@@ -82,3 +83,4 @@ pub use units::{
     LONGEST, UnitError, duration_from_seconds, format_duration, format_limit, format_size,
     parse_duration, parse_size, parse_span,
 };
+pub use watch::{WatchRoot, WatchedFiles};

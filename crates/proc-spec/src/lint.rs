@@ -2,7 +2,6 @@
 
 use crate::decode::quoted;
 use crate::error::ConfigError;
-use crate::raw::Overlap;
 use crate::spec::{Project, ServiceSpec};
 use proc_policy::RestartPolicy;
 use proc_probe::ProbeKind;
@@ -51,30 +50,6 @@ impl Project {
             warn(
                 "startup",
                 "there is neither `ready` nor `alive` for it to hold back",
-            );
-        }
-        if service.watch.is_some() {
-            warn(
-                "watch",
-                "has no effect yet: a changed file restarts nothing",
-            );
-        }
-        if service.pid_file.is_some() {
-            warn(
-                "pid_file",
-                "has no effect yet: the process that was started is the one that counts",
-            );
-        }
-        if !service.detectors.is_empty() {
-            warn(
-                "detectors",
-                "has no effect yet: nothing is detected by them",
-            );
-        }
-        if service.schedule.is_some() && service.overlap == Overlap::Allow {
-            warn(
-                "overlap",
-                "has no effect yet: `allow` is as `forbid`, a run that is due while one runs is skipped",
             );
         }
         if service.instances == 0 {

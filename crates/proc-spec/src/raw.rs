@@ -268,9 +268,11 @@ table! {
         startup: RawProbe,
         /// It must send WATCHDOG=1 within this time, again and again.
         watchdog: Span,
-        /// Other ways to see that it runs, for a program that leaves its starter.
+        /// Other ways to see that it runs, for a program that leaves its starter: what they see before a start is not started
+        /// twice, and what they see of its tree when it has ended is the service from then on.
         detectors: Vec<At<RawDetector>>,
-        /// The PID file it writes itself.
+        /// The PID file it writes itself. When the process that was started ends, the one of its tree that is named there is
+        /// the service from then on.
         pid_file: PathBuf,
         /// Let its background children live on when it ends.
         detached: bool,

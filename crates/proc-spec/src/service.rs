@@ -13,12 +13,12 @@ use crate::decode::{At, Cx, OneOrMore, Scalar};
 use crate::listen::Listen;
 use crate::probes::{detector, hooks, probe};
 use crate::raw::{
-    BackendName, ExitProject, OnFull, OnRestart, Overlap, RawDeploy, RawLog, RawService,
+    BackendName, ExitProject, Need, OnFull, OnRestart, Overlap, RawDeploy, RawLog, RawService,
     RawWatchTable, Stdin,
 };
 use crate::restart::{START_SECONDS, policy, stop};
 use crate::source::Origin;
-use crate::spec::{DeploySpec, Environment, LogSpec, ServiceSpec, StopSpec, WatchSpec};
+use crate::spec::{DeploySpec, Environment, LogSpec, ServiceSpec, WatchSpec};
 
 /// What a service is made from beside its table.
 pub(crate) struct Given<'a> {
@@ -30,130 +30,109 @@ pub(crate) struct Given<'a> {
     pub(crate) scale: Option<u32>,
 }
 
-/// Resolves a service; what is wrong is reported to `cx`, whose path names the service.
+/// Resolves a service, a line per key; what is wrong is reported to `cx`, whose path names the service.
 pub(crate) fn service(raw: &RawService, given: Given<'_>, cx: &mut Cx) -> ServiceSpec {
-    let flag = |flag: &Option<At<bool>>| flag.as_deref().copied();
-    let text = |text: &Option<At<String>>| text.as_deref().cloned();
     let cwd = absolute(given.dir, raw.cwd.as_deref());
     let (schedule, oneshot) = schedule(raw, cx);
     let spec = ServiceSpec {
+        // What it is.
         name: given.name.to_owned(),
-        description: text(&raw.description),
+        description: said(&raw.description),
         command: command(raw, given.at, cx),
         env: Environment(given.env),
-        clear_env: flag(&raw.clear_env).unwrap_or(false),
+        clear_env: said(&raw.clear_env).unwrap_or(false),
         port: given.port,
-        autostart: flag(&raw.autostart).unwrap_or(true),
         attributes: attributes(raw, cx),
-        stdin: raw.stdin.as_deref().copied().unwrap_or(Stdin::Null),
-        instances: given.scale.unwrap_or_else(|| {
-            raw.instances
-                .as_deref()
-                .map_or(1, |count| count.0.unsigned_abs())
-        }),
-        priority: raw.priority.as_deref().copied().unwrap_or(0),
-        needs: raw
-            .needs
-            .as_deref()
-            .map(|needs| {
-                needs
-                    .0
-                    .iter()
-                    .map(|(name, need)| (name.value.clone(), *need))
-                    .collect()
-            })
-            .unwrap_or_default(),
+        stdin: said(&raw.stdin).unwrap_or(Stdin::Null),
+        listen: listen(raw, cx),
+        log: said(&raw.log).map_or_else(LogSpec::default, |raw| log(&raw, given.dir)),
+        // When it runs, and how many of it.
+        autostart: said(&raw.autostart).unwrap_or(true),
+        instances: instances(raw, given.scale),
+        priority: said(&raw.priority).unwrap_or(0),
+        needs: needs(raw),
         after: raw.after.as_deref().map(strings).unwrap_or_default(),
-        on_restart: raw
-            .on_restart
-            .as_deref()
-            .copied()
-            .unwrap_or(OnRestart::Keep),
-        start_seconds: raw
-            .start_seconds
-            .as_deref()
-            .map_or(START_SECONDS, |span| span.0),
-        start_timeout: raw
-            .start_timeout
-            .as_deref()
-            .map_or(Some(Duration::from_secs(60)), |limit| limit.0),
-        stop: raw
-            .stop
-            .as_ref()
-            .map_or_else(StopSpec::default, |raw| cx.at("stop", |cx| stop(raw, cx))),
-        reload_signal: raw.reload_signal.as_deref().map(|signal| signal.0),
-        restart: policy(raw, schedule.is_some(), cx),
-        ready: raw
-            .ready
-            .as_ref()
-            .and_then(|raw| cx.at("ready", |cx| probe(raw, Role::Ready, cx))),
-        alive: raw
-            .alive
-            .as_ref()
-            .and_then(|raw| cx.at("alive", |cx| alive(raw, cx))),
-        startup: raw
-            .startup
-            .as_ref()
-            .and_then(|raw| cx.at("startup", |cx| probe(raw, Role::Startup, cx))),
+        schedule,
+        overlap: said(&raw.overlap).unwrap_or(Overlap::Forbid),
+        oneshot,
+        // How it starts, and how one sees that it works.
+        start_seconds: said(&raw.start_seconds).map_or(START_SECONDS, |span| span.0),
+        start_timeout: said(&raw.start_timeout).map_or(Some(START_TIMEOUT), |limit| limit.0),
+        ready: section("ready", &raw.ready, cx, |raw, cx| {
+            probe(raw, Role::Ready, cx)
+        }),
+        alive: section("alive", &raw.alive, cx, alive),
+        startup: section("startup", &raw.startup, cx, |raw, cx| {
+            probe(raw, Role::Startup, cx)
+        }),
         watchdog: watchdog(raw, cx),
         detectors: detectors(raw, cx),
-        pid_file: raw.pid_file.as_deref().map(|path| cwd.join(path)),
-        detached: flag(&raw.detached).unwrap_or(false),
-        die_with_supervisor: flag(&raw.die_with_supervisor),
-        listen: listen(raw, cx),
-        watch: raw
-            .watch
-            .as_deref()
-            .map(|watch| cx.at("watch", |cx| self::watch(&watch.0, cx))),
+        pid_file: said(&raw.pid_file).map(|path| cwd.join(path)),
+        detached: said(&raw.detached).unwrap_or(false),
+        hooks: section("hooks", &raw.hooks, cx, |raw, cx| Some(hooks(raw, cx))).unwrap_or_default(),
+        // When it is restarted, and what follows from that.
+        restart: policy(raw, raw.schedule.is_some(), cx),
+        on_restart: said(&raw.on_restart).unwrap_or(OnRestart::Keep),
+        watch: section("watch", &raw.watch, cx, |raw, cx| Some(watch(&raw.0, cx))),
+        max_memory: said(&raw.max_memory).map(|bytes| bytes.0),
+        max_age: said(&raw.max_age).map(|span| span.0),
+        exit_project: said(&raw.exit_project).unwrap_or(ExitProject::Never),
+        // How it is told something, and how it ends.
+        reload_signal: said(&raw.reload_signal).map(|signal| signal.0),
         config_files: config_files(raw, &cwd, cx),
-        schedule,
-        overlap: raw.overlap.as_deref().copied().unwrap_or(Overlap::Forbid),
-        oneshot,
-        max_memory: raw.max_memory.as_deref().map(|bytes| bytes.0),
-        max_age: raw.max_age.as_deref().map(|span| span.0),
-        exit_project: raw
-            .exit_project
-            .as_deref()
-            .copied()
-            .unwrap_or(ExitProject::Never),
-        log: raw
-            .log
-            .as_deref()
-            .map_or_else(LogSpec::default, |log| self::log(log, given.dir)),
-        backend: raw
-            .backend
-            .as_deref()
-            .copied()
-            .unwrap_or(BackendName::Native),
-        host: text(&raw.host),
-        unit: text(&raw.unit),
-        scope: raw.scope.as_deref().copied(),
-        sudo: flag(&raw.sudo).unwrap_or(false),
-        label: text(&raw.label),
-        slurm: raw
-            .slurm
-            .as_deref()
-            .map(|named| {
-                named
-                    .0
-                    .iter()
-                    .map(|(key, Scalar(value))| (key.value.clone(), value.clone()))
-                    .collect()
-            })
-            .unwrap_or_default(),
-        hooks: raw
-            .hooks
-            .as_deref()
-            .map(|raw| cx.at("hooks", |cx| hooks(raw, cx)))
-            .unwrap_or_default(),
-        deploy: raw
-            .deploy
-            .as_ref()
-            .and_then(|raw| cx.at("deploy", |cx| deploy(raw, &cwd, cx))),
+        stop: section("stop", &raw.stop, cx, |raw, cx| Some(stop(raw, cx))).unwrap_or_default(),
+        die_with_supervisor: said(&raw.die_with_supervisor),
+        deploy: section("deploy", &raw.deploy, cx, |raw, cx| deploy(raw, &cwd, cx)),
+        // Who runs it.
+        backend: said(&raw.backend).unwrap_or(BackendName::Native),
+        host: said(&raw.host),
+        unit: said(&raw.unit),
+        scope: said(&raw.scope),
+        sudo: said(&raw.sudo).unwrap_or(false),
+        label: said(&raw.label),
+        slurm: slurm(raw),
         cwd,
     };
     contradictions(raw, &spec, cx);
     spec
+}
+
+/// How long a start may take where nothing is said.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Returns what the configuration says, if it says something.
+fn said<T: Clone>(field: &Option<At<T>>) -> Option<T> {
+    field.as_deref().cloned()
+}
+
+/// Resolves a table of its own, with its name in the path of what is wrong with it.
+fn section<T, R>(
+    key: &str,
+    field: &Option<At<T>>,
+    cx: &mut Cx,
+    resolve: impl FnOnce(&At<T>, &mut Cx) -> Option<R>,
+) -> Option<R> {
+    let raw = field.as_ref()?;
+    cx.at(key, |cx| resolve(raw, cx))
+}
+
+fn instances(raw: &RawService, scale: Option<u32>) -> u32 {
+    let said = said(&raw.instances).map_or(1, |count| count.0.unsigned_abs());
+    scale.unwrap_or(said)
+}
+
+fn needs(raw: &RawService) -> BTreeMap<String, Need> {
+    let needs = raw.needs.as_deref().into_iter().flat_map(|needs| &needs.0);
+    needs
+        .map(|(name, need)| (name.value.clone(), *need))
+        .collect()
+}
+
+fn slurm(raw: &RawService) -> BTreeMap<String, String> {
+    let named = raw.slurm.as_deref().into_iter().flat_map(|named| &named.0);
+    named
+        .map(|(key, Scalar(value))| (key.value.clone(), value.clone()))
+        .collect()
 }
 
 impl ServiceSpec {

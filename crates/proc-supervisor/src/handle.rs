@@ -41,6 +41,7 @@ pub(crate) enum Request {
     Apply(Box<Project>, Who, Reply<(Vec<PlanEntry>, Report)>),
     Down(StopOptions, Who, Reply<Report>),
     Leave(Reply<()>),
+    Tell(String, String, Reply<()>),
     Events(Option<u64>, Reply<Events>),
 }
 
@@ -232,6 +233,15 @@ impl Handle {
         who: Who,
     ) -> Result<(Vec<PlanEntry>, Report), RequestError> {
         self.ask(|reply| Request::Apply(Box::new(project), who, reply))
+            .await
+    }
+
+    /// Records something about the project as an event: its kind in one word, and what it is.
+    ///
+    /// # Errors
+    /// [`RequestError::Gone`].
+    pub async fn tell(&self, kind: &str, detail: String) -> Result<(), RequestError> {
+        self.ask(|reply| Request::Tell(kind.to_owned(), detail, reply))
             .await
     }
 

@@ -44,11 +44,13 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeCompiles;
 
+mod changes;
 mod clock;
 mod driver;
 mod graph;
 mod handle;
 mod history;
+mod local_time;
 pub mod machine;
 pub mod offline;
 mod options;
@@ -61,6 +63,7 @@ mod supervisor;
 pub mod view;
 
 pub use self::handle::{EventStream, Handle};
+pub use self::local_time::LocalTime;
 pub use self::options::{Begin, Options, StartError};
 pub use self::supervisor::Supervisor;
 

@@ -9,6 +9,7 @@ use proc_spec::Project;
 use proc_store::dirs::DirError;
 use proc_store::{LifeLock, LockError};
 
+use crate::local_time::LocalTime;
 use crate::view::Who;
 
 /// What is started at the beginning.
@@ -46,8 +47,8 @@ pub struct Options {
     pub who: Who,
     /// Services whose end ends the project, with their code.
     pub exit_with: Vec<String>,
-    /// How far local time, by which schedules go, is ahead of UTC, in seconds.
-    pub utc_offset: i32,
+    /// The local time by which schedules go.
+    pub local_time: LocalTime,
     /// The version to show.
     pub version: String,
     /// The lock on the state directory, where the caller holds it already.
@@ -72,7 +73,7 @@ impl Options {
                 pid: None,
             },
             exit_with: Vec::new(),
-            utc_offset: 0,
+            local_time: LocalTime::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lock: None,
         }

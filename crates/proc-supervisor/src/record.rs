@@ -50,7 +50,8 @@ pub(crate) struct ServiceRecord {
     pub(crate) image: serde_json::Value,
 }
 
-/// What an instance is to its index: during a rolling restart there are two.
+/// What an instance is to its index: during a rolling restart there are two, and where scheduled
+/// runs may overlap there are several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part {
@@ -61,6 +62,8 @@ pub(crate) enum Part {
     New(String),
     /// It has been replaced, and ends.
     Old,
+    /// A run that was due while another one was still there, and goes when it has ended.
+    Extra,
 }
 
 /// One instance: `services/<instance>.json`.

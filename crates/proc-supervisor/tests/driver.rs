@@ -751,6 +751,49 @@ async fn a_job_that_is_due_again_is_skipped_or_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn jobs_that_may_overlap_run_beside_each_other() {
+    use proc_spec::Overlap;
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let mut job = service("job");
+    job.schedule = Some("* * * * *".parse().unwrap());
+    job.oneshot = true;
+    job.overlap = Overlap::Allow;
+    // Each takes two and a half minutes.
+    for name in ["job", "job~2", "job~3", "job~4"] {
+        let ends = vec![(secs(150), 0)];
+        fake.behaves(
+            name,
+            Behaviour {
+                ends,
+                ..Behaviour::default()
+            },
+        );
+    }
+    let handle = up(&fake, dir.path(), vec![job]).await;
+    tokio::time::sleep(secs(60 * 10 + 5)).await;
+    let status = handle.status().await.unwrap();
+    let running = |i: &&proc_supervisor::InstanceStatus| i.state == State::Running;
+    let instances = &status.services[0].instances;
+    assert!(
+        (2..=3).contains(&instances.iter().filter(running).count()),
+        "{instances:?}"
+    );
+    let all: Vec<_> = fake
+        .asked()
+        .into_iter()
+        .filter(|a| a.what == "start")
+        .collect();
+    assert!((9..=10).contains(&all.len()), "one a minute: {all:?}");
+    assert!(
+        fake.asked().iter().any(|a| a.what == "forget"),
+        "what has ended goes"
+    );
+    let report = handle.down(Default::default(), me("down")).await.unwrap();
+    assert!(report.ok(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_depends_on_a_service_may_follow_its_restart() {
     use proc_spec::OnRestart;
     let dir = tempfile::tempdir().unwrap();
@@ -784,6 +827,44 @@ async fn what_depends_on_a_service_may_follow_its_restart() {
         fake.starts_of("follows")[1] > fake.starts_of("db")[1],
         "after what it needs"
     );
+}
+
+/// OTP's `supervisor` manual: which of the children a, b, c begins anew when one ends.
+#[tokio::test(start_paused = true)]
+async fn group_strategies_follow_otps_truth_table() {
+    use proc_spec::{Group, Strategy};
+    let table = [
+        (Strategy::OneForOne, "a", "a"),
+        (Strategy::OneForOne, "b", "b"),
+        (Strategy::OneForOne, "c", "c"),
+        (Strategy::OneForAll, "a", "abc"),
+        (Strategy::OneForAll, "b", "abc"),
+        (Strategy::OneForAll, "c", "abc"),
+        (Strategy::RestForOne, "a", "abc"),
+        (Strategy::RestForOne, "b", "bc"),
+        (Strategy::RestForOne, "c", "c"),
+    ];
+    for (strategy, ends, anew) in table {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Fake::new();
+        let all = ["a", "b", "c"];
+        let mut options = options(&fake, dir.path(), all.map(service).to_vec());
+        let group = Group {
+            members: names(&all),
+            strategy,
+            restart_budget: None,
+        };
+        options.project.groups.insert("all".to_owned(), group);
+        let handle = proc_supervisor::Supervisor::start(options).await.unwrap();
+        assert!(settled(&handle).await.ok());
+        fake.end(ends, ProcessEnd::Exited(1)).await;
+        tokio::time::sleep(secs(5)).await;
+        assert!(settled(&handle).await.ok());
+        for name in all {
+            let runs = if anew.contains(name) { 2 } else { 1 };
+            assert_eq!(fake.run(name), runs, "{strategy:?}: {ends} ends, {name}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

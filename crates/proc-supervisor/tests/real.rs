@@ -198,7 +198,10 @@ async fn a_killed_service_comes_back_and_says_so() {
 #[tokio::test]
 async fn a_program_that_always_fails_is_given_up() {
     let home = tempfile::tempdir().unwrap();
-    let handle = up(home.path(), vec![sh("web", "echo no luck; exit 3")]).await;
+    let mut web = sh("web", "echo no luck; exit 3");
+    // On a busy machine even this takes its time.
+    web.start_seconds = LONG;
+    let handle = up(home.path(), vec![web]).await;
     let report = settled(&handle).await;
     assert!(
         !report.ok() && report.outcomes[0].message.contains("exit code 3"),

@@ -169,6 +169,7 @@ impl Actor {
                 );
             }
             Command::Forget(done) => self.forget(done),
+            Command::Follow(run, pid, done) => self.follow(run, pid, done),
         }
     }
 
@@ -247,6 +248,19 @@ impl Actor {
             console.apply(&mut start, &mut fds)?;
         }
         Ok((start, fds))
+    }
+
+    fn follow(&mut self, run: u64, pid: Option<u32>, done: Done<Started, OperateError>) {
+        if self.link.is_none() {
+            let _nobody_waits = done.send(Err(self.not_running()));
+            return;
+        }
+        let pid = pid.unwrap_or(0);
+        self.ask(
+            &Request::Follow { run, pid },
+            Vec::new(),
+            Pending::Follow(done),
+        );
     }
 
     fn stop(&mut self, sequence: StopSequence, done: Done<proc_core::StopReport, OperateError>) {
@@ -431,6 +445,16 @@ impl Actor {
             }
             (Pending::Start(_, done), Reply::Failed(failure)) => {
                 let _nobody_waits = done.send(Err(convert::start_error(&self.instance, failure)));
+            }
+            (Pending::Follow(done), Reply::Started { running, fds: set }) => {
+                self.hold(set, fds);
+                let started = convert::started(running);
+                self.running = Some(started.clone());
+                let _nobody_waits = done.send(Ok(started));
+            }
+            (Pending::Follow(done), Reply::Failed(failure)) => {
+                let error = convert::operate_error(&self.instance, "follow", failure);
+                let _nobody_waits = done.send(Err(error));
             }
             (Pending::Stop(_, done), Reply::Stopped(report)) => {
                 let _nobody_waits = done.send(Ok(report));

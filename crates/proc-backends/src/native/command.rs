@@ -25,6 +25,7 @@ pub(super) enum Command {
     RotateLog(Done<(), OperateError>),
     SetDie(bool, Done<(), OperateError>),
     Forget(Done<(), OperateError>),
+    Follow(u64, Option<u32>, Done<Started, OperateError>),
 }
 
 /// Who waits for an answer of the shim.
@@ -45,6 +46,7 @@ pub(super) enum Pending {
     /// The descriptors of a service that an earlier supervisor started: only with them it is
     /// adopted, because the shim may be lost right after.
     Fds(Done<Option<Adopted>, AdoptError>, Vec<String>),
+    Follow(Done<Started, OperateError>),
     /// A replacement takes the service over.
     TakeOver,
     /// Nobody.

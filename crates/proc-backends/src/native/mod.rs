@@ -314,6 +314,15 @@ impl Backend for NativeBackend {
         self.operate(instance, move |done| Command::SetDie(die, done))
     }
 
+    fn follow<'a>(
+        &'a self,
+        instance: &'a str,
+        run: u64,
+        pid: Option<u32>,
+    ) -> BoxFuture<'a, Result<Started, OperateError>> {
+        self.operate(instance, move |done| Command::Follow(run, pid, done))
+    }
+
     fn forget<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<(), OperateError>> {
         self.operate(instance, Command::Forget)
     }

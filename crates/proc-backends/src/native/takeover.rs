@@ -95,6 +95,9 @@ impl Actor {
                 Pending::Plain(_, done) | Pending::Input(_, Some(done)) => {
                     let _nobody_waits = done.send(Err(lost()));
                 }
+                Pending::Follow(done) => {
+                    let _nobody_waits = done.send(Err(lost()));
+                }
                 Pending::Forget(done) => {
                     let _nobody_waits = done.send(self.remove_records());
                 }

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Instances per service
     #[arg(long, value_name = "NAME=N", value_parser = super::scale::count)]
     scale: Vec<(String, u32)>,
-    /// A service manager started it: start what is wanted, tell it, and reload on SIGHUP
+    /// A service manager started it: start what is wanted, and tell it
     #[arg(long)]
     boot: bool,
 }
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     };
     // A service manager may be the first to start it here.
     let launch = args.boot.then(|| Launch::begin(&place)).transpose()?;
-    let reload = || args.boot.then(|| context.load_scaled(&args.scale));
+    let reload = || context.load_scaled(&args.scale);
     context.block_on(supervise(
         &place,
         (project, start, launch),
@@ -63,7 +63,7 @@ async fn supervise(
     place: &Place,
     (project, start, launch): (Project, Start, Option<Launch>),
     manager: &Manager,
-    reload: impl Fn() -> Option<Result<Project, crate::error::CliError>>,
+    reload: impl Fn() -> Result<Project, crate::error::CliError>,
 ) -> Outcome {
     let mut terminate = signal(SignalKind::terminate())?;
     // A terminal that closes is no concern of a supervisor that left it.
@@ -89,15 +89,17 @@ async fn supervise(
                 due = manager.watchdog.map(|every| Instant::now() + every);
             }
             _ = hangup.recv() => match reload() {
-                Some(Ok(project)) => {
+                Ok(project) => {
                     manager.reloading();
                     work = Some(apply(engine.handle.clone(), project));
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     manager.reloading();
                     manager.ready(&format!("not reloaded: {}", error.text()));
+                    let detail = format!("SIGHUP: nothing was changed: {}", error.text());
+                    // The driver may have ended already.
+                    let _gone = engine.handle.tell("config", detail).await;
                 }
-                None => {}
             },
             _ = terminate.recv() => {
                 // The services outlive their supervisor, also when it is asked to go: `proc down`

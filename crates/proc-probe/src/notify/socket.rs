@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -135,6 +135,29 @@ impl NotifySocket {
                 Ok(Some(notification)) if accept(notification.pid) => return Ok(notification),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl NotifySocket {
+    /// Takes the next message of a sender that `accept` takes, if one has come already.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_now(
+        &self,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> io::Result<Option<Notification>> {
+        loop {
+            match receive_now(self.socket.as_fd()) {
+                Ok(Some(notification)) if accept(notification.pid) => {
+                    return Ok(Some(notification));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             }
         }

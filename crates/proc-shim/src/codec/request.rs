@@ -20,6 +20,7 @@ const SET_OPTIONS: u8 = 11;
 const ACKNOWLEDGE: u8 = 12;
 const RESIZE: u8 = 13;
 const EXIT: u8 = 14;
+const FOLLOW: u8 = 15;
 
 /// Returns the frame of a request.
 #[must_use]
@@ -67,6 +68,10 @@ pub fn encode_request(id: u32, request: &Request) -> Frame {
         Request::Acknowledge { run } => {
             out.u64(1, *run);
             ACKNOWLEDGE
+        }
+        Request::Follow { run, pid } => {
+            out.u64(1, *run).u64(2, u64::from(*pid));
+            FOLLOW
         }
         Request::Resize { rows, columns } => {
             out.u64(1, u64::from(*rows)).u64(2, u64::from(*columns));
@@ -137,6 +142,7 @@ pub fn decode_request(frame: &Frame) -> Result<Request, DecodeError> {
                 run: run.ok_or(DecodeError::Missing("run"))?,
             }
         }
+        FOLLOW => follow(fields)?,
         RESIZE => resize(fields)?,
         EXIT => Request::Exit,
         other => return Err(DecodeError::UnknownKind(other)),
@@ -177,6 +183,24 @@ fn stop(mut fields: Reader<'_>) -> Result<Request, DecodeError> {
     Ok(Request::Stop {
         sequence: sequence.ok_or(DecodeError::Missing("sequence"))?,
         tier,
+    })
+}
+
+fn follow(mut fields: Reader<'_>) -> Result<Request, DecodeError> {
+    let (mut run, mut pid) = (None, None);
+    while let Some(field) = fields.next()? {
+        match field.tag {
+            1 => run = Some(field.u64("run")?),
+            2 => {
+                let number = field.u64("pid")?;
+                pid = Some(u32::try_from(number).map_err(|_| DecodeError::Invalid("pid"))?);
+            }
+            _ => {}
+        }
+    }
+    Ok(Request::Follow {
+        run: run.ok_or(DecodeError::Missing("run"))?,
+        pid: pid.ok_or(DecodeError::Missing("pid"))?,
     })
 }
 

@@ -234,6 +234,10 @@ impl Shim {
                 self.service.acknowledge(run);
                 done(Ok(()))
             }
+            Request::Follow { run, pid } => match self.follow(run, pid) {
+                Ok((reply, fds)) => Some((reply, fds)),
+                Err(failure) => done(Err(failure)),
+            },
             Request::Resize { rows, columns } => done(self.resize(rows, columns)),
             Request::Exit => done(self.exit()),
         }

@@ -78,6 +78,10 @@ pub(super) struct Service {
     ending: bool,
     /// Whether nothing was left of earlier runs when this one began.
     was_empty: bool,
+    /// Whether the leader was named by [`Shim::follow`], so it may be another process's child.
+    named: bool,
+    /// The run that ended last, should it turn out to go on in another process.
+    pub(super) former: Option<Running>,
 }
 
 impl Service {
@@ -108,6 +112,8 @@ impl Service {
             cgroup_events: None,
             ending: false,
             was_empty: true,
+            named: false,
+            former: None,
         }
     }
 
@@ -175,6 +181,8 @@ impl Service {
         self.phase = Phase::Starting;
         self.was_empty = std::mem::replace(&mut self.tree_empty, false);
         self.replacement = false;
+        self.named = false;
+        self.former = None;
         self.began = Instant::now();
         self.ooms_before = self.cgroup.as_ref().and_then(Cgroup::oom_kills);
         self.starting = Some(starting);
@@ -184,6 +192,16 @@ impl Service {
         self.phase = Phase::Running;
         self.running = Some(running);
         self.handle = handle;
+    }
+
+    /// The run goes on, in a process that was named.
+    pub(super) fn go_on(&mut self, running: Running) {
+        self.phase = Phase::Running;
+        self.running = Some(running);
+        self.named = true;
+        self.exited = None;
+        self.acknowledged = false;
+        self.known_by = None;
     }
 
     pub(super) fn run_failed(&mut self) {
@@ -287,7 +305,7 @@ impl Service {
         let leader = self
             .handle
             .as_ref()
-            .filter(|_| self.replacement && self.is_running());
+            .filter(|_| (self.replacement || self.named) && self.is_running());
         let flags = if self.phase == Phase::Vanished {
             PollFlags::empty()
         } else {
@@ -370,7 +388,7 @@ impl Shim {
     }
 
     fn is_leader(&self, pid: u32) -> bool {
-        self.service.phase == Phase::Running
+        self.service.is_running()
             && self
                 .service
                 .running
@@ -383,6 +401,10 @@ impl Shim {
         let Some(handle) = &self.service.handle else {
             return;
         };
+        // One that was named may be our own child, and then its end was just told.
+        if !self.service.is_running() {
+            return;
+        }
         if let Some(end) = handle.exit_info() {
             self.leader_over(Some(end), None);
         } else if self.service.phase != Phase::Vanished {
@@ -391,6 +413,10 @@ impl Shim {
         } else {
             let reason = "this shim is not its parent, and the kernel does not tell others";
             self.leader_over(None, Some(reason.to_owned()));
+        }
+        if self.service.named && !self.service.is_running() {
+            // Whoever was its parent may have ended before it was known how it ended.
+            self.reap();
         }
     }
 
@@ -421,6 +447,7 @@ impl Shim {
             self.peers.reply(asker, &reply, Vec::new());
         }
         self.streams.retire();
+        self.service.former = Some(running.clone());
         if self.service.replacement {
             self.service.running = Some(running);
             self.service.tree_empty = self.adopted_tree_is_gone();
@@ -531,6 +558,9 @@ impl Shim {
                 .is_none()
                 .then(|| "its parent did not reap it in time".to_owned());
             self.leader_over(end, unknown);
+            if self.service.named {
+                self.reap();
+            }
         }
         let gone = self.service.replacement && self.service.phase == Phase::Idle;
         if gone && !self.service.tree_empty && self.adopted_tree_is_gone() {

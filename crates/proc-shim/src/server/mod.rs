@@ -3,6 +3,7 @@
 mod args;
 mod control;
 mod exec;
+mod follow;
 mod input;
 mod life;
 mod log;

@@ -53,6 +53,14 @@ impl Recorder {
         self.write_pending();
     }
 
+    /// Takes a record back: what it says is not so after all.
+    pub(crate) fn remove(&mut self, record: Record) {
+        let (name, slot) = &mut self.slots[record as usize];
+        *slot = Slot::default();
+        // A record that stays is outlived by the next one of its kind.
+        let _gone = std::fs::remove_file(self.dir.join(*name));
+    }
+
     /// Returns what is wrong, if something is.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()

@@ -34,6 +34,16 @@ struct Stat {
 }
 
 impl Tree<'_> {
+    /// Returns the only process that was handed to us, if it is one.
+    pub(crate) fn only_orphan() -> Option<Member> {
+        let own = std::process::id();
+        let mut orphans = children(own)
+            .into_iter()
+            .filter_map(|pid| open(pid, |stat| stat.ppid == own));
+        let only = orphans.next()?;
+        orphans.next().is_none().then_some(only)
+    }
+
     /// Returns its living processes, as far as this means sees them; zombies are not living.
     pub(crate) fn members(&self, mechanism: Mechanism) -> Vec<Member> {
         let mut found: Vec<Member> = match (mechanism, self.cgroup) {
@@ -141,6 +151,11 @@ fn all_pids() -> impl Iterator<Item = u32> {
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Returns the process group of a process.
+pub(crate) fn pgid_of(pid: u32) -> Option<u32> {
+    stat(pid).map(|stat| stat.pgid)
 }
 
 fn stat(pid: u32) -> Option<Stat> {

@@ -175,7 +175,7 @@ impl Driver {
         let spec = Arc::clone(&service.spec);
         let mut part = record.part.clone();
         // A replacement that was under way is over; what it had not replaced yet goes on.
-        if part != Part::Current {
+        if matches!(part, Part::New(_)) {
             part = Part::Old;
         }
         // A crash in the middle of a replacement may have left two: the later one counts.
@@ -211,7 +211,9 @@ impl Driver {
         instance.last_run = record.run;
         instance.counted = record.counted;
         instance.last_exit = record.last_exit.clone();
-        instance.surplus = service.removed || record.index > service.count || part == Part::Old;
+        instance.surplus = service.removed
+            || record.index > service.count
+            || matches!(part, Part::Old | Part::Extra);
         instance.part = part;
         instance.saved = Some(record.clone());
         self.instances.insert(key.to_owned(), instance);
@@ -450,6 +452,10 @@ impl Driver {
                 .services
                 .get(&instance.service)
                 .map(|service| service.wanted);
+            // A run beside another one ends by itself.
+            if instance.part == Part::Extra && wanted == Some(Desired::Up) {
+                continue;
+            }
             let (surplus, live) = (instance.surplus, instance.is_up());
             if surplus || wanted != Some(Desired::Up) {
                 if live && !self.hold {

@@ -273,7 +273,8 @@ impl Driver {
         let mut surplus = Vec::new();
         for key in self.all_keys_of(name) {
             if let Some(instance) = self.instances.get_mut(&key) {
-                instance.surplus = instance.index > count || instance.part == Part::Old;
+                instance.surplus =
+                    instance.index > count || matches!(instance.part, Part::Old | Part::Extra);
                 if instance.index > count {
                     surplus.push(key.clone());
                 }

@@ -43,6 +43,10 @@ impl Driver {
             Request::Apply(project, who, reply) => self.ask_apply(*project, &who, reply),
             Request::Down(options, who, reply) => self.ask_down(&options, &who, reply),
             Request::Leave(reply) => self.ask_leave(reply),
+            Request::Tell(kind, detail, reply) => {
+                self.tell_project(&kind, Some(detail));
+                let _gone = reply.send(Ok(()));
+            }
             Request::Events(since, reply) => self.ask_events(since, reply),
         }
     }

@@ -38,8 +38,10 @@ impl Driver {
         };
         match kind {
             BackendEventKind::Exited(exit) => self.exited(&key, run, &exit),
-            // The machine asks for the end of the tree itself, and waits for that answer.
-            BackendEventKind::TreeEmpty | BackendEventKind::StopProgress { .. } => {}
+            // Nobody is left who could go on. Otherwise the machine asks for the end of the tree
+            // itself, and waits for that answer.
+            BackendEventKind::TreeEmpty => self.release_exit(&key),
+            BackendEventKind::StopProgress { .. } => {}
             BackendEventKind::Lost { cause } => {
                 self.drive(&key, machine::Event::Lost { cause });
             }
@@ -67,6 +69,16 @@ impl Driver {
             self.acknowledge(key, run);
             return;
         }
+        if !self.hold_exit(key, run, exit) {
+            self.exit_counts(key, run, exit);
+        }
+    }
+
+    /// The run has ended.
+    pub(super) fn exit_counts(&mut self, key: &str, run: u64, exit: &Exit) {
+        let Some(instance) = self.instances.get_mut(key) else {
+            return;
+        };
         instance.last_run = instance.last_run.max(run);
         instance.exit_run = run;
         instance.log_from = exit.log;

@@ -1,6 +1,7 @@
 //! One instance as the driver knows it: its machine and what belongs to the present run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use proc_backends::{LogOffsets, Started};
@@ -8,6 +9,7 @@ use proc_core::StopSequence;
 use proc_probe::{ProbeTask, Role};
 use tokio::task::JoinHandle;
 
+use super::follow::Held;
 use super::notify::Notify;
 use crate::machine::{Machine, Phase};
 use crate::record::InstanceRecord;
@@ -23,6 +25,10 @@ pub(crate) struct Instance {
     pub(crate) epoch: u64,
     /// The run, while it lives and until its end was dealt with.
     pub(crate) started: Option<Started>,
+    /// The run as that of the process that was named as its main one.
+    pub(crate) main: Option<Started>,
+    /// The exit of a leader, while it is looked for who goes on.
+    pub(crate) held: Option<Held>,
     pub(crate) last_exit: Option<LastExit>,
     /// The code of a last start that never became a process: 127, 126 or 125.
     pub(crate) not_run: Option<i32>,
@@ -60,6 +66,8 @@ pub(crate) struct Instance {
     pub(crate) surplus: bool,
     /// What it is to its index during a rolling restart.
     pub(crate) part: Part,
+    /// A file of it that changed while it was being started.
+    pub(crate) stale: Option<PathBuf>,
     /// When the restart budgets let it start, while it waits for that.
     pub(crate) turn: Option<Duration>,
     /// What the last rolling restart came to, where it kept this instance.
@@ -86,6 +94,8 @@ impl Instance {
             machine,
             epoch: 0,
             started: None,
+            main: None,
+            held: None,
             last_exit: None,
             not_run: None,
             last_run: 0,
@@ -106,6 +116,7 @@ impl Instance {
             trouble: BTreeMap::new(),
             surplus: false,
             part: Part::Current,
+            stale: None,
             turn: None,
             note: String::new(),
             forgetting: false,

@@ -229,6 +229,7 @@ pub(crate) fn rules(spec: &ServiceSpec) -> Rules {
         oneshot: spec.oneshot,
         scheduled: spec.schedule.is_some(),
         overlap_replaces: spec.overlap == proc_spec::Overlap::Replace,
+        overlap_allows: spec.overlap == proc_spec::Overlap::Allow,
         max_age: spec.max_age,
         hooks: HookSet {
             pre_start: !spec.hooks.pre_start.is_empty(),

@@ -11,13 +11,16 @@ mod apply;
 mod ask;
 mod budget;
 mod exits;
+mod files;
 mod finish;
+mod follow;
 mod hooks;
 mod instance;
 mod launch;
 mod listen;
 mod memory;
 mod notify;
+mod overlap;
 mod probes;
 mod records;
 mod roll;
@@ -50,6 +53,7 @@ use crate::clock::Clock;
 use crate::graph::Graph;
 use crate::handle::Request;
 use crate::history::History;
+use crate::local_time::LocalTime;
 use crate::machine::{Action, Event};
 use crate::options::Begin;
 use crate::recorder::{End, Recorder, Report};
@@ -101,6 +105,18 @@ pub(crate) enum Msg {
     },
     /// How much memory the processes of an instance take, in bytes.
     Memory { key: String, epoch: u64, bytes: u64 },
+    /// The main process of a run is known, or why another one is not it.
+    Followed {
+        key: String,
+        epoch: u64,
+        run: u64,
+        found: Result<follow::Found, String>,
+    },
+    /// Files of a service have changed, or why they cannot be watched.
+    Watched {
+        service: String,
+        seen: Result<PathBuf, String>,
+    },
     /// A surplus instance has been forgotten by its backend.
     Forgotten { key: String },
     /// Everything told up to this event is on the disk, or the disk has had its chance.
@@ -117,7 +133,7 @@ pub(crate) struct Fixed {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) foreground: bool,
     pub(crate) exit_with: Vec<String>,
-    pub(crate) utc_offset: i32,
+    pub(crate) local_time: LocalTime,
     pub(crate) version: String,
     pub(crate) pid: u32,
     pub(crate) started_at: Stamp,
@@ -158,6 +174,8 @@ pub(crate) struct Driver {
     /// Whether somebody waits for the disk on behalf of exits.
     pub(crate) flushing: bool,
     pub(crate) tickets: Vec<Ticket>,
+    /// What watches the files of services.
+    pub(crate) watchers: BTreeMap<String, files::Watcher>,
     /// How many restarts nobody asked for are still allowed: of groups by name, and of all.
     pub(crate) buckets: BTreeMap<Option<String>, Bucket>,
     /// What does not work, by what it is.
@@ -236,6 +254,13 @@ impl Driver {
             Msg::Notified { key, epoch, said } => self.notified(&key, epoch, said),
             Msg::Line { key, epoch, line } => self.line(&key, epoch, &line),
             Msg::Memory { key, epoch, bytes } => self.measured(&key, epoch, bytes),
+            Msg::Followed {
+                key,
+                epoch,
+                run,
+                found,
+            } => self.followed(&key, epoch, run, found),
+            Msg::Watched { service, seen } => self.watched(&service, seen),
             Msg::Forgotten { key } => self.forgotten(&key),
             Msg::Flushed { seq } => self.flushed(seq),
         }
@@ -279,6 +304,7 @@ impl Driver {
                 Action::Unwatch => self.unwatch(key),
                 Action::End => self.end(key),
                 Action::Schedule => self.schedule(key),
+                Action::Another => self.start_another(key),
                 Action::Tell(transition) => told.push(transition),
             }
         }
@@ -291,6 +317,7 @@ impl Driver {
         self.release_stops();
         self.open_gates();
         self.remove_surplus();
+        self.tend_watchers();
         self.settle_tickets();
         self.watch_for_the_end();
     }

@@ -9,14 +9,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use proc_backends::PassedSocket;
+use proc_backends::{Backend, Keeper, PassedSocket};
 use proc_core::list;
 use proc_probe::{
     FdStore, Notification, NotifyChange, NotifyFd, NotifySocket, NotifyState, Probe, ProbeKind,
     Role,
 };
 use proc_spec::ServiceSpec;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{Driver, Msg};
@@ -35,6 +35,21 @@ pub(crate) struct Notify {
     /// Descriptors that the service keeps here over its restarts.
     store: Arc<Mutex<FdStore>>,
     task: Option<JoinHandle<()>>,
+    /// Asks the receiver to take what has come so far.
+    drain: Option<mpsc::Sender<oneshot::Sender<Option<u32>>>>,
+}
+
+/// What a receiver has still to take when a leader has ended.
+#[derive(Debug)]
+pub(super) struct Drain(mpsc::Sender<oneshot::Sender<Option<u32>>>);
+
+impl Drain {
+    /// Returns the main process that was named, once everything that was sent has been taken.
+    pub(super) async fn main_pid(&self) -> Option<u32> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(answer).await.ok()?;
+        answered.await.ok().flatten()
+    }
 }
 
 impl Driver {
@@ -89,6 +104,7 @@ impl Driver {
             .join("notify")
             .join(format!("{key}.sock"));
         let inbox = self.inbox.clone();
+        let backend = self.backend_of(&spec.name);
         let Some(instance) = self.instances.get_mut(key) else {
             return;
         };
@@ -108,10 +124,12 @@ impl Driver {
         let Some(leader) = instance.started.as_ref().map(|started| started.pid) else {
             return;
         };
+        let (drain, drained) = mpsc::channel(1);
         let hearing = Hearing {
             key: key.to_owned(),
             epoch: instance.epoch,
             leader,
+            keeper: keeper_of(leader),
             inbox,
             store: Arc::clone(&instance.notify.store),
         };
@@ -123,15 +141,24 @@ impl Driver {
             return;
         }
         let state = NotifyState::new(spec.watchdog);
+        instance.notify.drain = socket.is_some().then_some(drain);
         instance.notify.task = Some(tokio::spawn(async move {
-            tokio::join!(hearing.messages(socket, state), hearing.newline(newline));
+            let mut hearing = hearing;
+            hearing.find_keeper(backend).await;
+            tokio::join!(
+                hearing.messages(socket, state, drained),
+                hearing.newline(newline)
+            );
         }));
     }
 
     pub(super) fn stop_hearing(&mut self, key: &str) {
         let instance = self.instances.get_mut(key);
-        if let Some(task) = instance.and_then(|instance| instance.notify.task.take()) {
-            task.abort();
+        if let Some(instance) = instance {
+            instance.notify.drain = None;
+            if let Some(task) = instance.notify.task.take() {
+                task.abort();
+            }
         }
     }
 
@@ -162,6 +189,7 @@ impl Driver {
         };
         match change {
             Said::Ready(ready, how) => self.feed(key, ready, how),
+            Said::MainPid(pid) => self.main_named(key, pid),
             Said::Status(text) => instance.status_text = Some(text),
             Said::Extend(time) => self.drive(key, Event::Extend(time)),
             Said::Unhealthy(evidence) => {
@@ -183,6 +211,11 @@ impl Notify {
             store: Arc::clone(&self.store),
             ..Self::default()
         }
+    }
+
+    /// Returns what has still to be taken of the present run's messages.
+    pub(super) fn drain(&self) -> Option<Drain> {
+        self.drain.clone().map(Drain)
     }
 
     fn open(
@@ -242,6 +275,8 @@ pub(crate) enum Said {
     Ready(bool, &'static str),
     /// Its status in words.
     Status(String),
+    /// Another process of the tree is the main one.
+    MainPid(u32),
     /// The start may take at least this long from now.
     Extend(Duration),
     /// It is to be replaced.
@@ -253,12 +288,30 @@ struct Hearing {
     key: String,
     epoch: u64,
     leader: u32,
+    /// The leader's parent, who adopts the orphans of the tree; 0 for unknown.
+    keeper: u32,
     inbox: mpsc::Sender<Msg>,
     store: Arc<Mutex<FdStore>>,
 }
 
 impl Hearing {
-    async fn messages(&self, socket: Option<Arc<NotifySocket>>, mut state: NotifyState) {
+    /// Asks who the leader's parent was where it has ended already.
+    async fn find_keeper(&mut self, backend: Option<Arc<dyn Backend>>) {
+        if self.keeper == 0
+            && let Some(backend) = backend
+            && let Ok(status) = backend.status(&self.key).await
+            && let Keeper::Shim { pid, .. } = status.keeper
+        {
+            self.keeper = pid;
+        }
+    }
+
+    async fn messages(
+        &self,
+        socket: Option<Arc<NotifySocket>>,
+        mut state: NotifyState,
+        mut drained: mpsc::Receiver<oneshot::Sender<Option<u32>>>,
+    ) {
         let Some(socket) = socket else {
             return;
         };
@@ -270,13 +323,20 @@ impl Hearing {
                 }
             };
             tokio::select! {
-                received = socket.receive(|pid| in_tree(pid, self.leader)) => match received {
+                received = socket.receive(|pid| self.in_tree(pid)) => match received {
                     Ok(notification) => self.take(notification, &mut state).await,
                     Err(error) => {
                         tracing::warn!(instance = self.key, %error, "cannot receive notifications");
                         return;
                     }
                 },
+                Some(answer) = drained.recv() => {
+                    while let Ok(Some(notification)) = socket.receive_now(|pid| self.in_tree(pid)) {
+                        self.take(notification, &mut state).await;
+                    }
+                    // Nobody waits any more when the search was called off.
+                    let _gone = answer.send(state.main_pid());
+                }
                 () = expiry => {
                     self.say(Said::Unhealthy("watchdog: nothing was heard in time")).await;
                     return;
@@ -290,9 +350,8 @@ impl Hearing {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .apply(&mut notification);
-        let leader = self.leader;
         let changes = state.apply(&notification.message, Instant::now(), |pid| {
-            in_tree(pid, leader)
+            self.in_tree(pid)
         });
         for change in changes {
             match change {
@@ -305,11 +364,25 @@ impl Hearing {
                     self.say(Said::Unhealthy("watchdog: WATCHDOG=trigger"))
                         .await;
                 }
-                // The leader stays who it is: its exit is what counts.
-                NotifyChange::MainPid(_) => {}
+                NotifyChange::MainPid(pid) => self.say(Said::MainPid(pid)).await,
             }
         }
         // A barrier's descriptor closes here, after everything before it was said.
+    }
+
+    /// Returns whether a process belongs to the instance's tree.
+    fn in_tree(&self, pid: u32) -> bool {
+        let mut at = pid;
+        for _ in 0..DEPTH {
+            if at == self.leader || (self.keeper > 1 && at == self.keeper) {
+                return true;
+            }
+            match list::get(at) {
+                Ok(info) if info.ppid > 1 => at = info.ppid,
+                _ => return false,
+            }
+        }
+        false
     }
 
     async fn newline(&self, newline: Option<NotifyFd>) {
@@ -332,20 +405,10 @@ impl Hearing {
     }
 }
 
-/// Returns whether a process belongs to the tree of `leader`.
-fn in_tree(pid: u32, leader: u32) -> bool {
-    let keeper = list::get(leader).map(|info| info.ppid).unwrap_or(0);
-    let mut at = pid;
-    for _ in 0..DEPTH {
-        if at == leader || (keeper > 1 && at == keeper) {
-            return true;
-        }
-        match list::get(at) {
-            Ok(info) if info.ppid > 1 => at = info.ppid,
-            _ => return false,
-        }
-    }
-    false
+/// Returns the parent of a leader, 0 where there is none to tell.
+fn keeper_of(leader: u32) -> u32 {
+    let parent = list::get(leader).map_or(0, |info| info.ppid);
+    if parent > 1 { parent } else { 0 }
 }
 
 fn kinds(spec: &ServiceSpec) -> impl Iterator<Item = &ProbeKind> {
@@ -353,7 +416,7 @@ fn kinds(spec: &ServiceSpec) -> impl Iterator<Item = &ProbeKind> {
     probes.into_iter().flatten().map(|probe| &probe.kind)
 }
 
-fn wants_socket(spec: &ServiceSpec) -> bool {
+pub(super) fn wants_socket(spec: &ServiceSpec) -> bool {
     spec.watchdog.is_some() || kinds(spec).any(|kind| *kind == ProbeKind::Notify)
 }
 

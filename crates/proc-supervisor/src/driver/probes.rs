@@ -30,10 +30,12 @@ impl Driver {
         self.feed_log_probes(key);
         self.hear(key);
         self.meter(key);
+        self.search(key);
     }
 
     /// Stops probing.
     pub(super) fn unwatch(&mut self, key: &str) {
+        self.release_exit(key);
         self.stop_hearing(key);
         if let Some(instance) = self.instances.get_mut(key) {
             instance.probes.clear();

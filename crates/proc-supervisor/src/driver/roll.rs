@@ -38,7 +38,7 @@ enum Standing {
 
 /// Returns a key without what tells the two of an index apart.
 pub(super) fn plain(key: &str) -> &str {
-    key.strip_suffix(SECOND).unwrap_or(key)
+    key.split_once('~').map_or(key, |(plain, _)| plain)
 }
 
 impl Driver {
@@ -250,7 +250,8 @@ impl Driver {
 
     /// The last exit of an index is that of whichever of the two ended last.
     pub(super) fn share_exit(&mut self, key: &str) {
-        let Some(old) = self.instances.get(key).filter(|i| i.part == Part::Old) else {
+        let found = self.instances.get(key);
+        let Some(old) = found.filter(|i| matches!(i.part, Part::Old | Part::Extra)) else {
             return;
         };
         let (service, index, exit) = (old.service.clone(), old.index, old.last_exit.clone());

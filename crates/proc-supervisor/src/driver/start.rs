@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use proc_backends::{StartError, Started};
-use proc_spec::CivilMinute;
 
 use super::{Driver, Msg, overall};
 use crate::clock::Clock;
@@ -17,9 +16,17 @@ impl Driver {
         if self.hold {
             return;
         }
+        let lowest = self.services.values().map(|s| s.spec.priority).min();
         for (priority, key) in self.pending() {
+            // Hundreds may wait for their turn, and every event leads here.
+            if self.waits_for_its_turn(&key) {
+                continue;
+            }
             let event = match self.gate(&key) {
-                Gate::Open => match self.earlier(priority) {
+                Gate::Open => match lowest
+                    .filter(|lowest| *lowest < priority)
+                    .and_then(|_| self.earlier(priority))
+                {
                     None => self
                         .budget(&key)
                         .map_or(Event::Gate, |reason| Event::Waits {
@@ -40,6 +47,17 @@ impl Driver {
                 self.drive(&key, event);
             }
         }
+    }
+
+    /// Returns whether the budgets have given a pending instance a turn that has not come yet.
+    fn waits_for_its_turn(&self, key: &str) -> bool {
+        let now = self.clock.now();
+        self.instances.get(key).is_some_and(|instance| {
+            let later = instance.turn.is_some_and(|turn| turn > now);
+            later
+                && instance.machine.comes_back_by_itself()
+                && instance.machine.state() == State::Pending
+        })
     }
 
     /// Returns whether a pending instance has been told this already.
@@ -130,6 +148,8 @@ impl Driver {
         };
         instance.epoch += 1;
         instance.started = None;
+        instance.main = None;
+        instance.held = None;
         instance.not_run = None;
         instance.survivors.clear();
         instance.status_text = None;
@@ -140,10 +160,17 @@ impl Driver {
         let backend = instance.service.clone();
         let backend = self.backend_of(&backend);
         let spec = self.launch(key);
+        let guard = self.guard(key);
         let key = key.to_owned();
         self.beside(async move {
             let result = match (backend, spec) {
-                (Some(backend), Ok(spec)) => backend.start(spec).await,
+                (Some(backend), Ok(spec)) => match guard.runs_already().await {
+                    None => backend.start(spec).await,
+                    Some(evidence) => Err(StartError::RunsAlready {
+                        instance: key.clone(),
+                        evidence,
+                    }),
+                },
                 (Some(_), Err(error)) => Err(error),
                 (None, _) => Err(StartError::Keeper {
                     instance: key.clone(),
@@ -174,8 +201,11 @@ impl Driver {
                         .trouble
                         .insert(format!("downgrade {line}"), line.clone());
                 }
-                instance.started = Some(started);
+                // A daemon may have been followed before the answer to its start was here.
+                let main = instance.main.clone().filter(|main| main.run == run);
+                instance.started = Some(main.unwrap_or(started));
                 self.drive(key, Event::Spawned { run });
+                self.catch_up_with_files(key);
             }
             Err(error) => {
                 let code = error.exit_code();
@@ -203,26 +233,8 @@ impl Driver {
     fn next_due(&self, key: &str, now: Duration) -> Option<Duration> {
         let service = self.services.get(&self.instances.get(key)?.service)?;
         let cron = service.spec.schedule.as_ref()?;
-        let offset = jiff::tz::Offset::from_seconds(self.fixed.utc_offset).ok()?;
-        let local = jiff::Timestamp::from_millisecond(Clock::stamp(now).unix_ms()).ok()?;
-        let local = offset.to_datetime(local);
-        let next = cron.next_after(CivilMinute {
-            year: i32::from(local.year()),
-            month: u8::try_from(local.month()).ok()?,
-            day: u8::try_from(local.day()).ok()?,
-            hour: u8::try_from(local.hour()).ok()?,
-            minute: u8::try_from(local.minute()).ok()?,
-        })?;
-        let date = jiff::civil::DateTime::new(
-            i16::try_from(next.year).ok()?,
-            i8::try_from(next.month).ok()?,
-            i8::try_from(next.day).ok()?,
-            i8::try_from(next.hour).ok()?,
-            i8::try_from(next.minute).ok()?,
-            0,
-            0,
-        );
-        let due = offset.to_timestamp(date.ok()?).ok()?.as_millisecond();
+        let after = Clock::stamp(now).unix_ms();
+        let due = self.fixed.local_time.next_after(cron, after)?;
         Some(Duration::from_millis(u64::try_from(due).ok()?))
     }
 }

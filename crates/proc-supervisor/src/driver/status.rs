@@ -6,6 +6,7 @@ use std::time::Duration;
 use proc_backends::Backend;
 use proc_probe::Role;
 
+use super::instance::Part;
 use super::{Driver, Instance};
 use crate::clock::Clock;
 use crate::handle::Reply;
@@ -96,7 +97,9 @@ impl Driver {
     pub(super) fn service_status(&self, name: &str) -> Option<ServiceStatus> {
         let service = self.services.get(name)?;
         // During a rolling restart an index has two; what survived its end is shown as well.
-        let shown = |instance: &Instance| !instance.is_spare() || !instance.survivors.is_empty();
+        let shown = |instance: &Instance| {
+            !instance.is_spare() || instance.part == Part::Extra || !instance.survivors.is_empty()
+        };
         let instances: Vec<InstanceStatus> = self
             .keys_where(name, shown)
             .iter()

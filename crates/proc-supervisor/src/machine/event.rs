@@ -81,7 +81,7 @@ pub enum Event {
     },
     /// It is wanted up, by a process that is started after this.
     Restart {
-        /// Why: `restart`, `config`, `dependency`, `group`, `rolling`.
+        /// Why: `restart`, `config`, `dependency`, `group`, `rolling`, `watch`, `schedule`.
         kind: &'static str,
         /// Who asked.
         by: Option<Who>,
@@ -184,6 +184,8 @@ pub enum Action {
     End,
     /// Say when it is next due, with [`Event::NextAt`].
     Schedule,
+    /// Start another instance beside it, for a run that is due while it still runs.
+    Another,
     /// Record a transition.
     Tell(Transition),
 }

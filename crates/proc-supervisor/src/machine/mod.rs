@@ -30,7 +30,8 @@
 //! | Scheduled (scheduled) | Pending | Stopped | Pending | - | - | - | - | - | - | - | - | - | schedule: Pending |
 //!
 //! `Recycle`, and the timers `MaxAge` and (with an overlap that replaces) `Schedule`, do to a live
-//! leader what Restart does, but clear no limit and count as restarts.
+//! leader what Restart does, but clear no limit and count as restarts. With an overlap that allows
+//! it, `Schedule` asks for another instance beside a live leader.
 //!
 //! *What follows* the end of a run: survivors → Failed; asked to come back → Pending; desired down
 //! → Stopped; else the restart policy decides between Backoff, Exited and Failed (a scheduled
@@ -369,7 +370,7 @@ impl Machine {
         if let Some(age) = self.rules.max_age {
             self.arm(Timer::MaxAge, now + age.saturating_sub(running_for));
         }
-        if self.rules.replaces() {
+        if self.rules.is_due_while_it_runs() {
             actions.push(Action::Schedule);
         }
         if let (false, true, Some(timeout)) =

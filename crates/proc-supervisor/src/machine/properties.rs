@@ -1,4 +1,5 @@
-//! What holds whatever happens, in whatever order. `PROPTEST_CASES=100000` for a long look.
+//! What holds whatever happens, in whatever order: 500 sequences of up to 80 events, and a
+//! million with `PROC_TEST_FULL=1` (`cargo xtask test --full`).
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ enum Input {
     Ready(bool),
     Startup,
     Unhealthy,
+    Recycle,
     Lost,
     Recovered,
     Time(u64),
@@ -46,6 +48,7 @@ fn input() -> impl Strategy<Value = Input> {
         2 => any::<bool>().prop_map(Input::Ready),
         2 => Just(Input::Startup),
         1 => Just(Input::Unhealthy),
+        1 => Just(Input::Recycle),
         1 => Just(Input::Lost),
         1 => Just(Input::Recovered),
         6 => (0_u64..40_000).prop_map(Input::Time),
@@ -54,7 +57,7 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let flags = any::<[bool; 9]>();
+    let flags = any::<[bool; 12]>();
     let mode = prop_oneof![Just(Mode::Never), Just(Mode::OnFailure), Just(Mode::Always)];
     (flags, mode, 0_u32..4, 0_u32..4).prop_map(|(flags, mode, max, startup_max)| Rules {
         policy: RestartPolicy {
@@ -71,6 +74,9 @@ fn rules() -> impl Strategy<Value = Rules> {
         detached: flags[2],
         oneshot: flags[3],
         scheduled: flags[4],
+        overlap_replaces: flags[9],
+        overlap_allows: flags[10],
+        max_age: flags[11].then_some(Duration::from_secs(20)),
         hooks: HookSet {
             pre_start: flags[5],
             post_start: flags[6],
@@ -153,6 +159,10 @@ impl World {
             Input::Startup => self.step(Event::StartupPassed),
             Input::Unhealthy => self.step(Event::Unhealthy {
                 evidence: "no".to_owned(),
+            }),
+            Input::Recycle => self.step(Event::Recycle {
+                kind: "watch",
+                evidence: "a file changed".to_owned(),
             }),
             Input::Lost => self.step(Event::Lost {
                 cause: "killed".to_owned(),
@@ -267,7 +277,7 @@ impl World {
                     self.spawning = true;
                 }
                 Action::End => self.ending = true,
-                Action::Watch | Action::Unwatch => {}
+                Action::Watch | Action::Unwatch | Action::Another => {}
                 Action::Schedule => self.machine_next_at(),
                 Action::Tell(transition) => {
                     assert_eq!(
@@ -313,7 +323,15 @@ impl World {
     }
 }
 
+/// A share of the million; all of it when the long sweeps are wanted.
+fn config() -> ProptestConfig {
+    let full = std::env::var_os("PROC_TEST_FULL").is_some();
+    ProptestConfig::with_cases(if full { 1_000_000 } else { 500 })
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn holds_for_every_sequence(
         rules in rules(),

@@ -38,6 +38,8 @@ pub struct Rules {
     pub scheduled: bool,
     /// Whether a run that is still there when it is due again is replaced.
     pub overlap_replaces: bool,
+    /// Whether a run that is still there when it is due again gets another one beside it.
+    pub overlap_allows: bool,
     /// The age at which a run is replaced.
     pub max_age: Option<Duration>,
     /// Which hooks there are.
@@ -46,8 +48,8 @@ pub struct Rules {
 
 impl Rules {
     /// Returns whether its timetable matters while it runs.
-    pub(super) const fn replaces(&self) -> bool {
-        self.scheduled && self.overlap_replaces
+    pub(super) const fn is_due_while_it_runs(&self) -> bool {
+        self.scheduled && (self.overlap_replaces || self.overlap_allows)
     }
 }
 
@@ -63,6 +65,7 @@ impl Default for Rules {
             oneshot: false,
             scheduled: false,
             overlap_replaces: false,
+            overlap_allows: false,
             max_age: None,
             hooks: HookSet::default(),
         }

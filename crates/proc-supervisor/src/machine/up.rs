@@ -220,7 +220,12 @@ impl Machine {
                 let evidence = format!("it has run for {age:?}, the longest it may");
                 self.recycle("max_age", evidence, actions);
             }
-            Event::NextAt(due) if self.rules.replaces() => self.arm(Timer::Schedule, due.max(now)),
+            Event::NextAt(due) if self.rules.is_due_while_it_runs() => {
+                self.arm(Timer::Schedule, due.max(now))
+            }
+            Event::Due(Timer::Schedule) if self.rules.overlap_allows => {
+                actions.extend([Action::Another, Action::Schedule]);
+            }
             Event::Due(Timer::Schedule) => {
                 let evidence = "due again while it still runs".to_owned();
                 self.recycle("schedule", evidence, actions);
@@ -304,7 +309,7 @@ impl Machine {
             self.end_tree(self.kind, actions);
         } else {
             actions.push(Action::Watch);
-            if self.rules.replaces() {
+            if self.rules.is_due_while_it_runs() {
                 actions.push(Action::Schedule);
             }
         }
