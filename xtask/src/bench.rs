@@ -12,27 +12,32 @@ const BENCHES: &[(&str, &str)] = &[
     ("probes", "proc-probe"),
 ];
 
-/// The one that measures a running program from outside.
-const SHIM: &str = "shim";
+/// A benchmark that runs by itself.
+type Bench = fn() -> Result<()>;
+
+/// Those that measure running programs from outside.
+const OUTSIDE: &[(&str, Bench)] = &[
+    ("shim", crate::shims::run),
+    ("starts", crate::shims::run_starts),
+    ("writing", crate::shims::run_writing),
+];
 
 /// Runs one benchmark, or all of them.
 ///
 /// # Errors
 /// An unknown name, or a benchmark that fails.
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
-    if only.is_none_or(|name| name == SHIM) {
-        crate::shims::run()?;
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    for (_, bench) in OUTSIDE.iter().filter(|(name, _)| wanted(name)) {
+        bench()?;
     }
-    if only == Some(SHIM) {
+    if only.is_some_and(|only| OUTSIDE.iter().any(|(name, _)| *name == only)) {
         return Ok(());
     }
-    let chosen: Vec<_> = BENCHES
-        .iter()
-        .filter(|(name, _)| only.is_none_or(|o| o == *name))
-        .collect();
+    let chosen: Vec<_> = BENCHES.iter().filter(|(name, _)| wanted(name)).collect();
     if chosen.is_empty() {
         let names = BENCHES.iter().map(|(name, _)| *name);
-        let names: Vec<&str> = names.chain([SHIM]).collect();
+        let names: Vec<&str> = names.chain(OUTSIDE.iter().map(|(name, _)| *name)).collect();
         bail!(
             "no benchmark `{}`; there are: {}",
             only.unwrap_or_default(),
@@ -43,12 +48,6 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
         sh(&mut cargo([
             "bench", "--locked", "-p", package, "--bench", name,
         ]))?;
-        if *name == "core" {
-            crate::shims::run_starts()?;
-        }
-        if *name == "output" {
-            crate::shims::run_writing()?;
-        }
     }
     Ok(())
 }

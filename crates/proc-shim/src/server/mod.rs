@@ -7,6 +7,7 @@ mod follow;
 mod input;
 mod life;
 mod log;
+mod pace;
 mod recorder;
 mod start;
 mod stop;
@@ -109,8 +110,8 @@ fn refuse(error: &io::Error) {
         .and_then(|()| channel.flush(&control));
 }
 
-/// After this long without an event the shim gives back memory that it does not need to wait.
-const QUIET: Duration = Duration::from_millis(250);
+/// After this long without an event, which is longer than the pause of a trickle, the shim gives back memory that it does not need to wait.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Everything a shim is.
 #[derive(Debug)]
@@ -213,9 +214,7 @@ impl Shim {
         let now = Instant::now();
         self.advance_stop(now);
         self.advance_service(now);
-        if self.streams.due().is_some_and(|at| at <= now) {
-            self.streams.housekeep();
-        }
+        self.streams.keep_house(now);
         self.lose_supervisor();
         self.peers.flush();
         // Waiting for the disk comes last, when every answer is on its way.
@@ -234,7 +233,8 @@ impl Shim {
         for (at, (fd, flags)) in self.peers.fds().enumerate() {
             sources.push((Source::Peer(at), fd, flags));
         }
-        for (at, fd) in self.streams.fds().enumerate() {
+        let now = Instant::now();
+        for (at, fd) in self.streams.fds(now) {
             sources.push((Source::Output(at), fd, PollFlags::IN));
         }
         sources.extend(self.service.fds());
@@ -244,10 +244,8 @@ impl Shim {
             .iter()
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
             .collect();
-        let quiet = self
-            .quiet_until
-            .is_some_and(|until| until <= Instant::now());
-        let timeout = self.timeout(quiet);
+        let quiet = self.quiet_until.is_some_and(|until| until <= now);
+        let timeout = self.timeout(quiet, now);
         if quiet {
             sys::release_idle_memory();
         }
@@ -261,7 +259,9 @@ impl Shim {
             .iter()
             .zip(&fds)
             .map(|((source, ..), fd)| (*source, fd.revents()));
-        let ready: Vec<_> = ready.filter(|(_, flags)| !flags.is_empty()).collect();
+        let mut ready: Vec<_> = ready.filter(|(_, flags)| !flags.is_empty()).collect();
+        let resumed = self.streams.resumed(now);
+        ready.extend(resumed.map(|at| (Source::Output(at), PollFlags::IN)));
         if !ready.is_empty() {
             self.quiet_until = Some(Instant::now() + QUIET);
         } else if quiet {
@@ -270,21 +270,21 @@ impl Shim {
         Ok(ready)
     }
 
-    fn timeout(&self, quiet: bool) -> Option<Duration> {
+    fn timeout(&self, quiet: bool, now: Instant) -> Option<Duration> {
         let due = [
             self.stopping.as_ref().and_then(|stopping| stopping.due()),
             self.service.due(),
-            self.streams.due(),
+            self.streams.due(now),
             self.recorder.due(),
             self.quiet_until.filter(|_| !quiet),
         ];
         let first = due.into_iter().flatten().min()?;
-        Some(first.saturating_duration_since(Instant::now()))
+        Some(first.saturating_duration_since(now))
     }
 
     #[inline(never)]
     fn handle(&mut self, ready: &[(Source, PollFlags)]) {
-        let outputs: Vec<usize> = ready
+        let mut outputs: Vec<usize> = ready
             .iter()
             .filter_map(|(source, _)| {
                 if let Source::Output(at) = source {
@@ -294,6 +294,7 @@ impl Shim {
                 }
             })
             .collect();
+        outputs.sort_unstable();
         self.streams.pump(&outputs);
         // Peers from the last to the first, because one that is gone is removed.
         for (source, _) in ready.iter().rev() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use proc_output::{LogOptions, OpenLogError, Stream};
 
 use super::log::Log;
+use super::pace::Pace;
 
 /// The most bytes taken from one pipe before the others have their turn.
 const TURN: usize = 1024 * 1024;
@@ -27,6 +28,8 @@ struct Source {
     /// Whether it belongs to the current run.
     current: bool,
     stream: Stream,
+    /// `None` for a terminal: somebody may sit at it.
+    pace: Option<Pace>,
 }
 
 /// All sources and all files of an instance.
@@ -72,11 +75,13 @@ impl Streams {
     /// Reads from a new pipe from now on.
     pub(crate) fn add(&mut self, fd: OwnedFd, stream: Stream) {
         let writer = self.writer_of(stream);
+        let terminal = rustix::termios::isatty(&fd);
         self.sources.push(Source {
             fd,
             writer,
             current: true,
             stream,
+            pace: (!terminal).then(|| Pace::new(Instant::now())),
         });
     }
 
@@ -103,9 +108,11 @@ impl Streams {
         self.sources.retain(|source| !source.current);
     }
 
-    /// Returns the descriptors to poll.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sources.iter().map(|source| source.fd.as_fd())
+    /// Returns the descriptors to poll at this moment, each with its index.
+    pub(crate) fn fds(&self, now: Instant) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let all = self.sources.iter().enumerate();
+        all.filter(move |(_, source)| source.pace.as_ref().is_none_or(|pace| pace.is_due(now)))
+            .map(|(at, source)| (at, source.fd.as_fd()))
     }
 
     /// Returns the reading ends of the current run: standard output (or both) and standard error.
@@ -121,15 +128,20 @@ impl Streams {
 
     /// Moves what the sources of these indices (ascending, as in [`fds`](Self::fds)) hold.
     pub(crate) fn pump(&mut self, ready: &[usize]) {
+        let now = Instant::now();
         for at in ready.iter().rev() {
-            let Some(source) = self.sources.get(*at) else {
+            let Some(source) = self.sources.get_mut(*at) else {
                 continue;
             };
             let Some(writer) = self.writers.get_mut(source.writer) else {
                 continue;
             };
+            let before = writer.offset();
             if !pump_one(&source.fd, writer) {
                 self.sources.remove(*at);
+            } else if let Some(pace) = &mut source.pace {
+                let moved = writer.offset().saturating_sub(before);
+                pace.read(usize::try_from(moved).unwrap_or(usize::MAX), now);
             }
         }
     }
@@ -200,13 +212,35 @@ impl Streams {
         }
     }
 
-    /// Returns when time itself asks for work on the files.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.housekeep_at
+    /// Returns the indices of trickles whose time came after `then`: they are read without being polled.
+    pub(crate) fn resumed(&self, then: Instant) -> impl Iterator<Item = usize> {
+        let now = Instant::now();
+        let all = self.sources.iter().enumerate();
+        let resumed = all.filter(move |(_, source)| {
+            let pace = source.pace.as_ref();
+            pace.is_some_and(|pace| !pace.is_due(then) && pace.is_due(now))
+        });
+        resumed.map(|(at, _)| at)
     }
 
-    /// Does that work.
-    pub(crate) fn housekeep(&mut self) {
+    /// Returns when there is something to do although nothing happens.
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        let paces = self
+            .sources
+            .iter()
+            .filter_map(|source| source.pace.as_ref());
+        let resumes = paces.filter_map(Pace::resume).filter(|at| *at > now);
+        resumes.chain(self.housekeep_at).min()
+    }
+
+    /// Does the work on the files for which it is time.
+    pub(crate) fn keep_house(&mut self, now: Instant) {
+        if self.housekeep_at.is_some_and(|at| at <= now) {
+            self.housekeep();
+        }
+    }
+
+    fn housekeep(&mut self) {
         let waits: Vec<Duration> = self.writers.iter_mut().filter_map(Log::housekeep).collect();
         self.housekeep_at = waits.into_iter().min().map(|wait| Instant::now() + wait);
     }
