@@ -32,7 +32,7 @@ impl Workers {
              restart = { mode = \"always\", max = \"none\", startup_max = \"none\", initial_delay = \"20ms\", \
              max_delay = \"100ms\", crash_loop = \"none\" }\n\
              start_seconds = 0\n\
-             log = { max_size = \"256KiB\", keep = \"none\" }\n\
+             log = { max_size = \"32KiB\", keep = \"none\" }\n\
              [service.anchor]\nargv = [\"sleep\", \"infinity\"]\n",
         );
         for name in &names {

@@ -3,7 +3,9 @@
 //! Seeded, and the seed is printed; `PROC_TEST_SEED=N` repeats a run, `--full` runs the long sweep.
 
 mod books;
+mod faults;
 mod killer;
+mod racing;
 mod shims_killed;
 mod supervisor_killed;
 mod upgraded;

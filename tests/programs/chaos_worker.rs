@@ -36,7 +36,7 @@ fn main() -> std::io::Result<std::process::ExitCode> {
     let mut random = proc_tests::Random::new(
         seed.parse::<u64>().expect("SEED is a number") ^ (run << 32) ^ hash(name),
     );
-    let next = first + 1 + random.below(2000);
+    let next = first + 1 + random.below(500);
     log_lines(name, first, next)?;
     let code = 1 + random.below(99);
     // The books are closed before the exit, and not one byte is written after: what they say is what must be found.

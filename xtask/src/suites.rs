@@ -77,6 +77,10 @@ const SUITES: &[Suite] = &[
         needs: &[],
     },
     Suite {
+        name: "fuzz",
+        needs: &[],
+    },
+    Suite {
         name: "chaos",
         needs: &[Component {
             program: "nginx",

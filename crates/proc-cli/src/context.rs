@@ -6,7 +6,7 @@ mod place;
 mod records;
 mod supervisor;
 
-pub(crate) use place::Place;
+pub(crate) use place::{Place, keeper_socket};
 
 use std::collections::BTreeMap;
 

@@ -27,6 +27,8 @@ pub(crate) struct Start {
     pub(crate) who: Who,
     /// Services whose end ends the project.
     pub(crate) exit_with: Vec<String>,
+    /// What is wrong with the configuration that it starts from.
+    pub(crate) warning: Option<String>,
 }
 
 /// A running supervisor.
@@ -50,6 +52,7 @@ impl Engine {
             begin: start.begin,
             who: start.who,
             exit_with: start.exit_with,
+            warning: start.warning,
             local_time: LocalTime::of_this_machine(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Options::new(project, place.dirs.state.clone(), backends(place)?)

@@ -19,6 +19,11 @@ pub(crate) struct CliError {
 }
 
 impl CliError {
+    /// Returns its first message.
+    pub(crate) fn first(&self) -> &str {
+        self.messages.first().map_or("", String::as_str)
+    }
+
     /// Makes a failure with the exit code `code`.
     pub(crate) fn new(code: u8, message: impl Display) -> CliError {
         CliError {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proc_core::{Readiness, Signal, StopSequence};
@@ -46,6 +46,18 @@ impl Keeper {
     pub(crate) fn find(place: &Place) -> Option<Keeper> {
         let client = Client::connect(&place.keeper_socket()).ok()?;
         Keeper::greet(client).ok()
+    }
+
+    /// Returns how often the keeper that listens on `socket` has started its supervisor again; `None` without one.
+    pub(crate) fn respawns(socket: &Path) -> Option<u32> {
+        let mut client = Client::connect(socket).ok()?;
+        let hello = Request::Hello {
+            role: Role::Observer,
+        };
+        match client.call(&hello, Vec::new(), Some(ANSWER)).ok()? {
+            (Reply::Snapshot(snapshot), _) => Some(snapshot.respawns),
+            _ => None,
+        }
     }
 
     /// Returns the keeper that lives, or starts one.

@@ -104,6 +104,17 @@ fn a_supervisor_that_is_killed_comes_back_with_the_same_services() {
         project.status()["supervisor"]["pid"].as_u64(),
         Some(supervisor)
     );
+    let name = project.status()["project"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let info = project.ok(&["--json", "daemon", "info", &name]);
+    let info: serde_json::Value = serde_json::from_str(&info).expect("JSON");
+    assert_eq!(
+        (&info["alive"], &info["respawns"]),
+        (&true.into(), &1.into()),
+        "{info}"
+    );
     let second = project.proc(&["up", "-d"]);
     assert_eq!(second.code, 1, "it is still the same project: {second:?}");
 }
@@ -237,4 +248,26 @@ fn a_broken_configuration_does_not_hide_what_runs() {
     assert_eq!(project.instance("web")["state"], "running");
     project.ok(&["stop", "web"]);
     project.ok(&["down"]);
+}
+
+#[test]
+fn a_broken_file_does_not_keep_a_supervisor_from_coming_back() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let service = project.pid("web");
+    let supervisor = project.status()["supervisor"]["pid"].as_u64();
+    let pid = i32::try_from(supervisor.expect("a pid")).expect("fits");
+    project.write("proc.toml", "[service.web]\ncomand = \"true\"\n");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("ours");
+    assert_eq!(project.pid("web"), service, "the service was not touched");
+    let status = project.status();
+    assert_ne!(status["supervisor"]["pid"].as_u64(), supervisor);
+    let degraded = status["degraded"].to_string();
+    let told = degraded.contains("comand") && degraded.contains("last applied");
+    assert!(told, "{degraded}");
+    project.write("proc.toml", WEB);
+    project.ok(&["apply"]);
+    assert_eq!(project.status()["degraded"].to_string(), "[]");
+    assert_eq!(project.pid("web"), service, "nothing had changed");
 }

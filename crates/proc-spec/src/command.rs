@@ -1,9 +1,9 @@
 //! What a service runs: a program with arguments, a line for a shell, or a bash script.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// A program and its arguments; never empty.

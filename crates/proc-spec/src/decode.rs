@@ -231,6 +231,13 @@ macro_rules! choice {
             }
         }
 
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = <String as serde::Deserialize>::deserialize(deserializer)?;
+                Self::from_word(&word).ok_or_else(|| serde::de::Error::unknown_variant(&word, Self::WORDS))
+            }
+        }
+
         impl $crate::decode::Decode for $name {
             fn decode(node: &$crate::node::Node, cx: &mut $crate::decode::Cx) -> Option<Self> {
                 let word = $crate::decode::one_word(node, cx, Self::WORDS)?;

@@ -11,7 +11,7 @@ use proc_core::{Attributes, Signal, StopSequence};
 use proc_hooks::Hooks;
 use proc_policy::{BucketRate, RestartPolicy};
 use proc_probe::{Detector, Probe};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
 use crate::cron::Cron;
@@ -25,7 +25,7 @@ use crate::raw::{
 /// A project: its services, groups and rules.
 ///
 /// Two of them are equal when they want the same; where that was written does not matter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Project {
     /// The name.
     pub name: String,
@@ -72,7 +72,7 @@ impl PartialEq for Project {
 }
 
 /// The kind of a configuration file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// `proc.toml`.
@@ -82,7 +82,7 @@ pub enum Format {
 }
 
 /// A group of services.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// The services, in the order written.
     pub members: Vec<String>,
@@ -93,7 +93,7 @@ pub struct Group {
 }
 
 /// Environment variables by name. Its `Debug` shows names only: values may be secrets.
-#[derive(Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Environment(pub BTreeMap<String, String>);
 
@@ -121,7 +121,7 @@ impl FromIterator<(String, String)> for Environment {
 ///
 /// Texts may still hold `${PROC_INSTANCE}`, `${PROC_NAME}`, `${PROC_SERVICE}` and `${PROC_PROJECT}`;
 /// [`ServiceSpec::for_instance`] fills them in.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceSpec {
     /// The name.
     pub name: String,
@@ -220,7 +220,7 @@ pub struct ServiceSpec {
 }
 
 /// How a service is stopped.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StopSpec {
     /// The signals, in order.
     pub steps: StopSequence,
@@ -271,7 +271,7 @@ impl Default for StopSpec {
 }
 
 /// Files whose change restarts a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchSpec {
     /// Globs, relative to the working directory.
     pub paths: Vec<String>,
@@ -282,7 +282,7 @@ pub struct WatchSpec {
 }
 
 /// Where the output of a service goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
     /// The directory, absolute; `None` is the state directory's `log`.
     pub dir: Option<PathBuf>,
@@ -330,7 +330,7 @@ impl Default for LogSpec {
 }
 
 /// How a new version of a service is brought in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploySpec {
     /// The commands, in order.
     pub steps: Vec<String>,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use proc_store::{Read, StateDir, read_since};
 
 use crate::driver::{is_alive, overall};
-use crate::record::{InstanceRecord, Part, ProjectRecord};
+use crate::record::{AppliedRecord, InstanceRecord, Part, ProjectRecord};
 use crate::stamp::Stamp;
 use crate::state::{Desired, State};
 use crate::view::{Event, ProjectStatus, ServiceStatus, Why};
@@ -48,7 +48,7 @@ pub fn status(state_dir: &Path) -> Result<ProjectStatus, OfflineError> {
     };
     let state = StateDir::at(state_dir);
     let mut degraded = Vec::new();
-    let project = match state.read::<ProjectRecord>("project.json").map_err(fail)? {
+    let project = match state.read::<ProjectRecord>("project").map_err(fail)? {
         Read::Value(project) => project,
         Read::Absent => return Err(OfflineError::NoProject(state_dir.to_owned())),
         Read::SetAside(aside) => {
@@ -110,6 +110,13 @@ fn reason(instances: &[crate::view::InstanceStatus], state: State) -> String {
     first
         .map(|instance| instance.reason.clone())
         .unwrap_or_default()
+}
+
+/// Returns the configuration that was last applied, resolved; `None` where there is none that this version understands.
+#[must_use]
+pub fn applied(state_dir: &Path) -> Option<proc_spec::Project> {
+    let read = StateDir::at(state_dir).read::<AppliedRecord>("applied");
+    read.ok()?.value().map(|record| record.project)
 }
 
 /// Returns the names by which instances are shown, by the names of their logs. A name is shown

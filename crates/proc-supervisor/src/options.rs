@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proc_backends::Backend;
 use proc_spec::Project;
 use proc_store::dirs::DirError;
-use proc_store::{LifeLock, LockError};
+use proc_store::{Disk, LifeLock, LockError};
 
 use crate::local_time::LocalTime;
 use crate::view::Who;
@@ -53,6 +53,10 @@ pub struct Options {
     pub version: String,
     /// The lock on the state directory, where the caller holds it already.
     pub lock: Option<Arc<LifeLock>>,
+    /// What is to be told in `degraded` until the next `apply`: that its files are broken, and it runs what was last applied.
+    pub warning: Option<String>,
+    /// How records and journal reach the disk; tests put faults in front of it.
+    pub disk: Disk,
 }
 
 impl Options {
@@ -76,6 +80,8 @@ impl Options {
             local_time: LocalTime::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lock: None,
+            warning: None,
+            disk: Disk::real(),
         }
     }
 }

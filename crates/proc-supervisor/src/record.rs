@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use proc_core::{Identity, StopSequence};
 use proc_policy::Counters;
+use proc_spec::Project;
 use proc_store::Record;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::stamp::Stamp;
 use crate::state::{Desired, State};
 use crate::view::{Event, InstanceStatus, LastExit};
 
-/// The project: `project.json`.
+/// The project: `project.json` in the state directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ProjectRecord {
     /// The project's name.
@@ -30,6 +31,18 @@ pub(crate) struct ProjectRecord {
 }
 
 impl Record for ProjectRecord {
+    const FORMAT: u32 = 1;
+}
+
+/// The configuration as it was last applied, resolved: `applied.json`. Only the supervisor's own version has to understand it;
+/// for any other the configuration's files are there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AppliedRecord {
+    /// All of it.
+    pub(crate) project: Project,
+}
+
+impl Record for AppliedRecord {
     const FORMAT: u32 = 1;
 }
 

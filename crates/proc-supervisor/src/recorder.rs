@@ -12,7 +12,7 @@ use std::time::Duration;
 use proc_store::{Journal, LifeLock, StateDir, WriteError};
 use tokio::sync::mpsc;
 
-use crate::record::{InstanceRecord, ProjectRecord};
+use crate::record::{AppliedRecord, InstanceRecord, ProjectRecord};
 use crate::view::Event;
 
 /// The first and the longest pause before a failed write is tried again.
@@ -35,6 +35,8 @@ pub(crate) enum Job {
     Event(Event),
     /// The project's record.
     Project(Box<ProjectRecord>),
+    /// The configuration that is in force.
+    Applied(Box<AppliedRecord>),
     /// An instance that is no more.
     Remove(String),
     /// Answer when everything before this is on the disk, or could not be written.
@@ -215,7 +217,11 @@ impl Writer {
             Job::Event(event) => self.append(event),
             Job::Project(record) => self
                 .state
-                .write("project.json", &**record)
+                .write("project", &**record)
+                .map_err(|e| describe(&e)),
+            Job::Applied(record) => self
+                .state
+                .write("applied", &**record)
                 .map_err(|e| describe(&e)),
             Job::Remove(name) => match self.state.remove_service(name) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -271,7 +277,7 @@ impl Writer {
                 seq: event.seq,
                 exit: None,
             }),
-            Job::Instance { .. } | Job::Project(_) | Job::Remove(_) => {}
+            Job::Instance { .. } | Job::Project(_) | Job::Applied(_) | Job::Remove(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use proc_backends::Backend;
-use proc_store::{Journal, JournalOptions, StateDir};
+use proc_store::{Disk, Journal, JournalOptions, StateDir};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -47,7 +47,8 @@ impl Supervisor {
         let backends = backends(&options)?;
         let opened = tokio::task::spawn_blocking({
             let (root, lock) = (options.state_dir.clone(), options.lock.clone());
-            move || Opened::open(root, lock)
+            let disk = options.disk.clone();
+            move || Opened::open(disk, root, lock)
         });
         let opened = opened
             .await
@@ -72,6 +73,7 @@ impl Supervisor {
                 exit_with: options.exit_with,
                 local_time: options.local_time.clone(),
                 version: options.version,
+                warning: options.warning,
                 pid: std::process::id(),
                 started_at: Stamp::from(SystemTime::now()),
             },
@@ -127,14 +129,18 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(root: PathBuf, lock: Option<Arc<proc_store::LifeLock>>) -> Result<Self, StartError> {
-        let state = StateDir::open(&root).map_err(StartError::State)?;
+    fn open(
+        disk: Disk,
+        root: PathBuf,
+        lock: Option<Arc<proc_store::LifeLock>>,
+    ) -> Result<Self, StartError> {
+        let state = StateDir::open_on(disk.clone(), &root).map_err(StartError::State)?;
         let lock = match lock {
             Some(lock) => lock,
             None => Arc::new(state.lock().map_err(StartError::Lock)?),
         };
         let path = state.journal();
-        let mut journal = Journal::open(&path, JournalOptions::default())
+        let mut journal = Journal::open_on(disk, &path, JournalOptions::default())
             .map_err(|source| records(&path, source))?;
         let left = Left::read(&state).map_err(|source| records(&root, source))?;
         complete(&mut journal, &left);

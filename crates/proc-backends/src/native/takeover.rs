@@ -375,12 +375,15 @@ fn look_back(leader: &ProcessHandle) -> (Option<ProcessEnd>, bool) {
 
 /// Waits for a shim to be gone; one that hangs without a connection is of no use and is killed.
 async fn bury(child: Option<Child>, shim: Option<&ProcessHandle>) -> Option<ProcessEnd> {
-    let shim = shim?;
-    if tokio::time::timeout(PATIENCE, shim.exited()).await.is_err() {
+    // Without a descriptor to spare there was no second handle.
+    let shim = shim.or(child.as_ref().map(Child::handle))?;
+    // Not only in time: without a descriptor to spare nobody can wait for it at all.
+    let ended = tokio::time::timeout(PATIENCE, shim.exited()).await;
+    if !matches!(ended, Ok(Ok(()))) {
         let _gone = shim.signal(proc_core::Signal::KILL);
         let _gone = tokio::time::timeout(PATIENCE, shim.exited()).await;
     }
-    match child {
+    match &child {
         Some(child) => child.try_wait().ok().flatten(),
         None => shim.exit_info(),
     }

@@ -61,7 +61,7 @@ impl Place {
 
     /// Returns the socket of the shim that keeps a detached supervisor.
     pub(crate) fn keeper_socket(&self) -> PathBuf {
-        self.dirs.runtime.join("supervisor.sock")
+        keeper_socket(&self.dirs.runtime)
     }
 
     /// Returns the keeper of a detached supervisor, if it is keeping one.
@@ -115,4 +115,9 @@ fn name_of(dir: &Path) -> String {
         || "project".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     )
+}
+
+/// Returns the socket of the shim that keeps the detached supervisor of this runtime directory.
+pub(crate) fn keeper_socket(runtime: &Path) -> PathBuf {
+    runtime.join("supervisor.sock")
 }

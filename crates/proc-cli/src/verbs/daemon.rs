@@ -8,9 +8,10 @@ use clap::Subcommand;
 use proc_store::Daemon;
 use serde_json::{Value, json};
 
-use crate::context::Context;
+use crate::context::{Context, keeper_socket};
 use crate::error::{CliError, Outcome};
 use crate::exit;
+use crate::keeper::Keeper;
 use crate::registry::registry;
 use crate::render::{self, Table};
 
@@ -59,6 +60,17 @@ fn document(daemon: &Daemon) -> Value {
     document
 }
 
+/// Returns an entry with what only its keeper knows: how often the supervisor came back by itself.
+fn full_document(daemon: &Daemon) -> Value {
+    let mut document = document(daemon);
+    let runtime = daemon.registration.runtime_dir.as_ref();
+    let respawns = runtime.and_then(|dir| Keeper::respawns(&keeper_socket(dir)));
+    if let Value::Object(fields) = &mut document {
+        fields.insert("respawns".to_owned(), respawns.into());
+    }
+    document
+}
+
 fn list(context: &Context) -> Outcome {
     let listing = registry().list().map_err(|error| failed(&error))?;
     for (path, why) in &listing.unreadable {
@@ -99,7 +111,8 @@ fn info(context: &Context, name: &str) -> Outcome {
         let entry = &daemon.registration;
         entry.project.as_deref() == Some(name) || entry.name == name
     };
-    let found: Vec<_> = listing.daemons.iter().filter(named).map(document).collect();
+    let found = listing.daemons.iter().filter(named);
+    let found: Vec<_> = found.map(full_document).collect();
     match found.as_slice() {
         [] => {
             let text = format!("no daemon `{name}` is registered");

@@ -7,7 +7,7 @@ use proc_core::caps::{Capabilities, Capability};
 use proc_shim::ShimProgram;
 use serde_json::json;
 
-use crate::context::Context;
+use crate::context::{Context, Place};
 use crate::error::Outcome;
 use crate::exit;
 use crate::render;
@@ -18,7 +18,10 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context, _: Args) -> Outcome {
     let capabilities = Capabilities::probe();
     let shim = std::env::current_exe().map(|exe| ShimProgram::find(&exe))?;
-    let state_dir = context.place().map(|place| place.dirs.state).ok();
+    let place = context.place().ok();
+    let degraded = place.as_ref().map(|place| degraded(context, place));
+    let degraded = degraded.unwrap_or_default();
+    let state_dir = place.map(|place| place.dirs.state);
     if context.globals.json {
         render::json(&json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -26,6 +29,7 @@ pub(crate) fn run(context: &Context, _: Args) -> Outcome {
             "shim": shim.program,
             "shim_is_proc_itself": !shim.args.is_empty(),
             "state_dir": state_dir,
+            "degraded": degraded,
         }))?;
         return Ok(exit::OK);
     }
@@ -50,7 +54,16 @@ pub(crate) fn run(context: &Context, _: Args) -> Outcome {
             render::escape(&dir.to_string_lossy())
         )?;
     }
+    for what in degraded {
+        writeln!(out, "degraded: {}", render::escape(&what))?;
+    }
     Ok(exit::OK)
+}
+
+/// Returns what the project's supervisor cannot do at present: `state: ENOSPC` while its disk is full.
+fn degraded(context: &Context, place: &Place) -> Vec<String> {
+    let status = context.block_on(context.status(place));
+    status.map_or_else(|_| Vec::new(), |status| status.degraded)
 }
 
 fn line(capability: &Capability) -> String {

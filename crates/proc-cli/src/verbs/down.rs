@@ -66,6 +66,7 @@ fn without_supervisor(context: &Context, place: &Place) -> Result<Option<Report>
         begin: Begin::Nothing,
         who: who("down"),
         exit_with: Vec::new(),
+        warning: None,
     };
     context.block_on(async {
         let engine = Engine::start(place, project, start).await?;

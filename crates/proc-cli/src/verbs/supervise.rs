@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::up::launch::{Launch, Order};
 use crate::context::{Context, Place};
 use crate::engine::{Engine, Start, who};
-use crate::error::Outcome;
+use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::manager::Manager;
 
@@ -27,15 +27,29 @@ pub(crate) struct Args {
 
 /// Runs until the project is down. Code 0 tells the keeper not to start it again.
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    let project = context.load_scaled(&args.scale)?;
-    let place = Place::of(context, &project.name)?;
-    let start = match Order::find(&place) {
+    let loaded = context.load_scaled(&args.scale);
+    let place = match &loaded {
+        Ok(project) => Place::of(context, &project.name)?,
+        Err(_) => Place::find(context)?,
+    };
+    let order = Order::find(&place);
+    let (project, warning) = match (loaded, &order) {
+        (Ok(project), _) => (project, None),
+        // Whoever asked hears of it. Nobody did: it comes back, and a broken file must not keep it from that.
+        (Err(error), Some(_)) => return Err(error),
+        (Err(error), None) => match offline::applied(&place.dirs.state) {
+            Some(project) => (project, Some(broken(&error))),
+            None => return Err(error),
+        },
+    };
+    let mut start = match order {
         Some(order) => options(Begin::ByHand(order.names), order.who),
         None if args.boot && !anything_lives(&place) => {
             options(Begin::ByHand(Vec::new()), who("boot"))
         }
         None => options(Begin::Resume, who("resume")),
     };
+    start.warning = warning;
     let manager = match args.boot {
         true => Manager::of_environment(),
         false => Manager::default(),
@@ -161,5 +175,11 @@ fn options(begin: Begin, who: proc_supervisor::Who) -> Start {
         begin,
         who,
         exit_with: Vec::new(),
+        warning: None,
     }
+}
+
+fn broken(error: &CliError) -> String {
+    let first = error.first().lines().next().unwrap_or_default();
+    format!("config: {first}; this is what was last applied")
 }

@@ -76,6 +76,8 @@ pub(super) struct Service {
     cgroup_events: Option<OwnedFd>,
     /// Whether the shim ends with the tree.
     ending: bool,
+    /// Whether this shim itself had a run; what the records say is of another's.
+    ran: bool,
     /// Whether nothing was left of earlier runs when this one began.
     was_empty: bool,
     /// Whether the leader was named by [`Shim::follow`], so it may be another process's child.
@@ -111,6 +113,7 @@ impl Service {
             known_by: None,
             cgroup_events: None,
             ending: false,
+            ran: false,
             was_empty: true,
             named: false,
             former: None,
@@ -179,6 +182,7 @@ impl Service {
 
     pub(super) fn begin(&mut self, starting: Box<Starting>) {
         self.phase = Phase::Starting;
+        self.ran = true;
         self.was_empty = std::mem::replace(&mut self.tree_empty, false);
         self.replacement = false;
         self.named = false;
@@ -219,6 +223,7 @@ impl Service {
         handle: Option<ProcessHandle>,
     ) {
         self.phase = Phase::Running;
+        self.ran = true;
         self.last_run = self.last_run.max(running.run);
         self.running = Some(running);
         self.handle = handle;
@@ -664,8 +669,7 @@ impl Shim {
             return;
         }
         let service = &mut self.service;
-        let never_ran =
-            service.phase == Phase::Idle && service.tree_empty && service.exited.is_none();
+        let never_ran = service.phase == Phase::Idle && service.tree_empty && !service.ran;
         if never_ran && service.again.is_none() {
             self.done = true;
         }

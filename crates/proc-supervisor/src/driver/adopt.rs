@@ -25,6 +25,9 @@ use crate::view::Who;
 /// How long one adoption may take; a shim that does not answer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is said of the configuration among the troubles.
+pub(super) const CONFIG: &str = "config";
+
 /// What an earlier supervisor left.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
@@ -37,7 +40,7 @@ pub(crate) struct Left {
 impl Left {
     pub(crate) fn read(state: &proc_store::StateDir) -> std::io::Result<Self> {
         let mut left = Self::default();
-        match state.read::<ProjectRecord>("project.json")? {
+        match state.read::<ProjectRecord>("project")? {
             Read::Value(project) => left.project = Some(project),
             Read::Absent => {}
             Read::SetAside(aside) => left.set_aside.push(aside.to_string()),
@@ -67,6 +70,10 @@ impl Driver {
             self.trouble
                 .insert(format!("record {number}"), line.clone());
             self.tell_project("unreadable", Some(line.clone()));
+        }
+        if let Some(warning) = self.fixed.warning.clone() {
+            self.tell_project("config", Some(warning.clone()));
+            self.trouble.insert(CONFIG.to_owned(), warning);
         }
         self.set_up_services(&left, begin);
         for (key, record) in &left.instances {
@@ -469,6 +476,7 @@ impl Driver {
         }
         self.forget_strangers();
         if !self.hold {
+            self.save_applied();
             self.save_project(false);
         }
     }

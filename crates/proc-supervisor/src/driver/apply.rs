@@ -8,6 +8,7 @@ use proc_spec::{
     instance_name,
 };
 
+use super::adopt::CONFIG;
 use super::ask::refused;
 use super::instance::Part;
 use super::launch::rules;
@@ -104,6 +105,8 @@ impl Driver {
         self.hold = false;
         self.graph = Graph::new(&project.services);
         self.project = project;
+        self.trouble.remove(CONFIG);
+        self.save_applied();
         let mut targets = Vec::new();
         let specs = self.project.services.clone();
         for entry in entries {

@@ -135,6 +135,7 @@ pub(crate) struct Fixed {
     pub(crate) exit_with: Vec<String>,
     pub(crate) local_time: LocalTime,
     pub(crate) version: String,
+    pub(crate) warning: Option<String>,
     pub(crate) pid: u32,
     pub(crate) started_at: Stamp,
 }

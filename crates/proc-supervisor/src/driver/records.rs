@@ -7,7 +7,7 @@ use super::instance::Part;
 use super::{Driver, Instance, Msg};
 use crate::clock::Clock;
 use crate::machine::{Exit, Timer, Transition};
-use crate::record::{InstanceRecord, ProjectRecord, ServiceRecord};
+use crate::record::{AppliedRecord, InstanceRecord, ProjectRecord, ServiceRecord};
 use crate::recorder::{Job, Report};
 use crate::stamp::Stamp;
 use crate::state::State;
@@ -167,6 +167,13 @@ impl Driver {
             down,
         };
         self.recorder.write(Job::Project(Box::new(record)));
+    }
+
+    /// Queues the configuration in force, for a supervisor that finds its files broken.
+    pub(super) fn save_applied(&self) {
+        let project = self.project.clone();
+        let record = AppliedRecord { project };
+        self.recorder.write(Job::Applied(Box::new(record)));
     }
 
     /// The writer has news.

@@ -44,6 +44,7 @@ async fn supervise(
         begin: Begin::ByHand(args.names.clone()),
         who: who("up"),
         exit_with: args.exit_with.iter().cloned().collect(),
+        warning: None,
     };
     let engine = Engine::start(place, project, options).await?;
     drop(launch);
