@@ -80,6 +80,7 @@ use Support::{Downgraded, Honoured, Refused, Translated};
 
 const ELSEWHERE: &str = "it belongs to another backend";
 const NO_SETTING: &str = "launchd has no such setting";
+const MAIN_PROCESS: &str = "it decides itself which process is the main one";
 const OWN_ONLY: &str = "a setting of the generated unit; refused with `unit`, whose file decides";
 
 /// `(key, native, systemctl, launchctl)` for every key that the backend has a part in.
@@ -121,7 +122,12 @@ const FIELDS: &[(&str, Support, Support, Support)] = &[
         Downgraded("background children end with a leader that failed"),
         Translated("AbandonProcessGroup"),
     ),
-    ("detectors", Honoured, Honoured, Honoured),
+    (
+        "detectors",
+        Honoured,
+        Downgraded(MAIN_PROCESS),
+        Downgraded(MAIN_PROCESS),
+    ),
     (
         "die_with_supervisor",
         Honoured,
@@ -206,7 +212,12 @@ const FIELDS: &[(&str, Support, Support, Support)] = &[
         Translated(OWN_ONLY),
         Refused(NO_SETTING),
     ),
-    ("pid_file", Honoured, Honoured, Honoured),
+    (
+        "pid_file",
+        Honoured,
+        Downgraded(MAIN_PROCESS),
+        Downgraded(MAIN_PROCESS),
+    ),
     (
         "ready",
         Honoured,
@@ -457,6 +468,14 @@ fn report(level: Level, rows: &[Row], add: &mut impl FnMut(Level, &str, &str)) {
     }
 }
 
+/// What says which process is the service: for those that start it themselves.
+fn main_process(spec: &ServiceSpec) -> [Row; 2] {
+    [
+        ("detectors", !spec.detectors.is_empty(), MAIN_PROCESS),
+        ("pid_file", spec.pid_file.is_some(), MAIN_PROCESS),
+    ]
+}
+
 fn ready_is(spec: &ServiceSpec, kind: &str) -> bool {
     let probe = spec.ready.as_ref().map(|probe| probe.kind.to_string());
     probe.is_some_and(|is| is == kind || is.starts_with(&format!("{kind} ")))
@@ -520,6 +539,7 @@ fn systemctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
         ),
     ];
     report(Level::Downgrade, &weaker, add);
+    report(Level::Downgrade, &main_process(spec), add);
 }
 
 fn systemctl_refusals(spec: &ServiceSpec, exists: bool, user: bool) -> Vec<Row> {
@@ -657,6 +677,7 @@ fn launchctl(spec: &ServiceSpec, add: &mut impl FnMut(Level, &str, &str)) {
         ),
     ];
     report(Level::Downgrade, &weaker, add);
+    report(Level::Downgrade, &main_process(spec), add);
 }
 
 /// Writes the table of keys and backends, as `docs/backends.md` has it.
@@ -749,6 +770,17 @@ mod tests {
         assert!(audit(&spec).is_empty());
         spec.unit = Some("web.service".into());
         assert_eq!(keys(&spec, Level::Refusal), ["command", "limits"]);
+    }
+
+    #[test]
+    fn which_process_is_the_service_is_the_managers_choice() {
+        let mut spec = service();
+        spec.pid_file = Some("/run/web.pid".into());
+        for backend in BUILT_IN {
+            spec.backend = backend;
+            let weaker = keys(&spec, Level::Downgrade) == ["pid_file"];
+            assert_eq!(weaker, backend != BackendName::Native, "{backend:?}");
+        }
     }
 
     #[test]
