@@ -2,7 +2,7 @@
 
 use crate::decode::quoted;
 use crate::error::ConfigError;
-use crate::spec::{Project, ServiceSpec};
+use crate::spec::{LogSpec, Project, ServiceSpec};
 use proc_policy::RestartPolicy;
 use proc_probe::ProbeKind;
 
@@ -59,6 +59,18 @@ impl Project {
             warn(
                 "log.merge",
                 "has no effect with `direct`: the service writes the file itself",
+            );
+        }
+        if service.log.multiline {
+            warn(
+                "log.multiline",
+                "has no effect yet: each line stands by itself",
+            );
+        }
+        if service.log.ring != LogSpec::default().ring {
+            warn(
+                "log.ring",
+                "has no effect yet: live output is followed from the files",
             );
         }
         if service.detached && service.die_with_supervisor == Some(true) {

@@ -853,6 +853,8 @@ fn what_is_probably_not_meant_is_a_warning() {
     for (text, part) in [
         ("restart={startup_grace=0}", "startup_max"),
         ("instances=0", "nothing runs"),
+        ("log={multiline=true}", "log.multiline"),
+        ("log={ring='1KiB'}", "log.ring"),
         ("startup={tcp='a:1'}", "hold back"),
         ("ready={delay='2m'}", "ready in time"),
         ("pid_file='x'\ninstances=2", "PROC_INSTANCE"),

@@ -413,8 +413,9 @@ fn a_follower_sees_everything_once_over_rotations_and_restarts() {
         let path = path.clone();
         move || {
             for round in 0..20 {
+                // Nothing is removed before a follower that had to wait for the processor has seen it.
                 let options = JournalOptions {
-                    keep: 50,
+                    keep: 1_000,
                     ..small()
                 };
                 let mut journal = Journal::open(&path, options).unwrap();
