@@ -63,12 +63,13 @@ impl Follower {
         self.drain_watch()?;
         let mut since = self.read_live()?;
         if !self.is_current()? {
+            // Opened first: whatever is retired after that is either read here or through this file.
+            let live = open(&self.path)?;
             let more = read_since(&self.path, self.last)?;
             self.last = more.entries.last().map_or(self.last, |entry| entry.seq);
             since.missed += more.missed;
             since.entries.extend(more.entries);
-            self.live = open(&self.path)?;
-            self.offset = 0;
+            (self.live, self.offset) = (live, 0);
             // What was written between the two steps.
             let rest = self.read_live()?;
             since.missed += rest.missed;
