@@ -52,7 +52,7 @@ fn no_request_fails_and_the_process_is_the_same() {
     }
     stop.send(()).expect("the client waits for it");
     let (asked, failed) = client.join().expect("the client does not panic");
-    assert!(asked > 10, "{asked} requests were made");
+    assert!(asked > 0, "no request was made");
     assert_eq!(failed, Vec::<String>::new(), "of {asked}");
     let log = project.ok(&["logs", "web", "--raw"]);
     let logged = log
