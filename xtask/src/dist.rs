@@ -1,57 +1,62 @@
 //! Static binaries: no loader, no C library of the host, the same file on every Linux of the architecture.
 
-use anyhow::Result;
+use std::path::PathBuf;
 
-use crate::shell::{cargo, read, root, run as sh, say};
+use anyhow::{Context, Result, bail};
 
-/// Builds static `proc` and `proc-shim` into `target/dist`, or says which target to add.
+use crate::cross::Toolchain;
+use crate::shell::{root, run as sh, say, strict};
+
+/// Builds static `proc` and `proc-shim` (or the shim alone) into `target/dist`, or says what is missing for that.
 ///
 /// # Errors
 /// A failed build or copy.
-pub(crate) fn run() -> Result<()> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    let sysroot = read(&mut rustc(["--print", "sysroot"]))?;
-    let library = std::path::Path::new(sysroot.trim())
-        .join("lib/rustlib")
-        .join(&target);
-    if !library.exists() {
-        say(&format!(
-            "SKIPPED dist: target {target} is missing; `rustup target add {target}`"
-        ));
+pub(crate) fn run(shim_alone: bool) -> Result<()> {
+    let Some(toolchain) = toolchain("dist")? else {
         return Ok(());
+    };
+    let mut built = vec![shim(&toolchain)?];
+    if !shim_alone {
+        let args = ["--locked", "--release", "-p", "proc-cli"];
+        sh(toolchain.build("")?.args(args))?;
+        built.push(toolchain.output("release").join("proc"));
     }
-    sh(&mut cargo([
-        "build",
-        "--locked",
-        "--release",
-        "-p",
-        "proc-cli",
-        "--target",
-        &target,
-    ]))?;
-    sh(cargo([
-        "build",
-        "--locked",
-        "--profile",
-        "shim",
-        "-p",
-        "proc-shim",
-        "--target",
-        &target,
-    ])
-    .env("RUSTFLAGS", "-C relocation-model=static"))?;
     let dist = root().join("target/dist");
     std::fs::create_dir_all(&dist)?;
-    for (profile, name) in [("release", "proc"), ("shim", "proc-shim")] {
-        let built = root().join("target").join(&target).join(profile).join(name);
-        let size = std::fs::copy(built, dist.join(name))?;
-        say(&format!("target/dist/{name}: {} KiB", size / 1024));
+    for built in built {
+        let name = built.file_name().context("a program has a name")?;
+        let to = dist.join(name);
+        let size = std::fs::copy(&built, &to)?;
+        say(&format!("{}: {} KiB", to.display(), size / 1024));
     }
     Ok(())
 }
 
-fn rustc<const N: usize>(args: [&str; N]) -> std::process::Command {
-    let mut command = std::process::Command::new("rustc");
-    command.args(args).current_dir(root());
-    command
+/// Builds the static shim and returns where it lies; `None`, said aloud for `task`, where that cannot be done.
+///
+/// # Errors
+/// A failed build.
+pub(crate) fn static_shim(task: &str) -> Result<Option<PathBuf>> {
+    match toolchain(task)? {
+        Some(toolchain) => shim(&toolchain).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn toolchain(task: &str) -> Result<Option<Toolchain>> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    match Toolchain::of(&target) {
+        Ok(toolchain) => Ok(Some(toolchain)),
+        Err(error) if strict() => bail!("{task}: {error:#}"),
+        Err(error) => {
+            say(&format!("SKIPPED {task}: {error:#}"));
+            Ok(None)
+        }
+    }
+}
+
+fn shim(toolchain: &Toolchain) -> Result<PathBuf> {
+    let args = ["--locked", "--profile", "shim", "-p", "proc-shim"];
+    sh(toolchain.build("-C relocation-model=static")?.args(args))?;
+    Ok(toolchain.output("shim").join("proc-shim"))
 }

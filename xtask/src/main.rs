@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod components;
+mod cross;
 mod deny;
 mod dist;
 mod example;
@@ -60,7 +61,19 @@ enum Task {
     /// Layers, arrows, headers: the checks no other tool makes
     Tidy,
     /// Static `proc` and `proc-shim` in `target/dist`
-    Dist,
+    Dist {
+        /// The shim alone
+        #[arg(long)]
+        shim: bool,
+    },
+    /// Checks and lints for other targets (macOS, musl, ARM) and runs what can run; fetches a toolchain where one is missing
+    Cross {
+        /// Links the programs too
+        #[arg(long)]
+        link: bool,
+        /// All that the project makes a claim about, without it
+        targets: Vec<String>,
+    },
     /// Programs outside of the workspace that use one crate each; with `--package`, every crate checked from its package too
     Outside {
         /// Packs every crate and checks what was packed
@@ -92,7 +105,8 @@ fn main() -> anyhow::Result<()> {
         }
         Task::LaunchctlContract { fake } => launchctl::run(fake),
         Task::Tidy => tidy::run(),
-        Task::Dist => dist::run(),
+        Task::Dist { shim } => dist::run(shim),
+        Task::Cross { link, targets } => cross::run(&targets, link),
         Task::Outside { package } => {
             outside::run()?;
             if package {

@@ -79,7 +79,8 @@ fn copy(mut to: Command, from: &Command) -> Command {
     to
 }
 
-fn on_path(program: &str) -> bool {
+/// Says whether a program is on PATH.
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }

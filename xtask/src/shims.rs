@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{cargo, read, root, run as sh, say};
+use crate::shell::{cargo, root, run as sh, say};
 
 /// How many run at the same time.
 const COUNT: usize = 300;
@@ -117,27 +117,9 @@ fn cpu(pids: &[u32]) -> Result<u64> {
 
 /// Builds the static shim and its keeper; `None` where that is not possible here.
 fn build() -> Result<Option<PathBuf>> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    let sysroot = read(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(&target);
-    if !library.exists() {
-        say(&format!(
-            "SKIPPED bench shim: target {target} is missing; `rustup target add {target}`"
-        ));
+    let Some(program) = crate::dist::static_shim("bench")? else {
         return Ok(None);
-    }
-    let shim = [
-        "build",
-        "--locked",
-        "--profile",
-        "shim",
-        "-p",
-        "proc-shim",
-        "--target",
-        &target,
-    ];
-    sh(cargo(shim).env("RUSTFLAGS", "-C relocation-model=static"))?;
-    let program = root().join("target").join(&target).join("shim/proc-shim");
+    };
     init(&program)?;
     let keeper = [
         "build",

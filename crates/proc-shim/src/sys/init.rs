@@ -47,7 +47,7 @@ fn default_dispositions() {
 pub(crate) fn wait_signal(limit: Option<Duration>) -> Option<i32> {
     let set = full_set();
     let timeout = limit.map(|limit| libc::timespec {
-        tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_sec: limit.as_secs().try_into().unwrap_or(i32::MAX.into()),
         tv_nsec: libc::c_long::from(limit.subsec_nanos().cast_signed()),
     });
     let timeout = timeout
