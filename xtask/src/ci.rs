@@ -83,5 +83,21 @@ fn unit_tests(full: bool) -> Result<()> {
     if full {
         test.env("PROC_TEST_FULL", "1");
     }
-    sh(&mut test)
+    sh(&mut test)?;
+    if full { a_million_sequences() } else { Ok(()) }
+}
+
+/// The lifecycle machine against a million random sequences: minutes with optimisation, hours without.
+fn a_million_sequences() -> Result<()> {
+    let args = [
+        "test",
+        "--release",
+        "--locked",
+        "-p",
+        "proc-supervisor",
+        "--lib",
+        "machine::properties",
+    ];
+    let mut test = within(4 * UNIT_TESTS, &cargo(args));
+    sh(test.env("PROC_TEST_FULL", "1"))
 }

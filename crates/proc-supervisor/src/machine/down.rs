@@ -171,8 +171,6 @@ impl Machine {
                 self.after_tree(now, actions);
             }
             Event::Hasten => actions.push(Action::End),
-            // It is wanted up already; the policy decides, unless somebody asks by hand.
-            Event::Start { by_hand: false, .. } => {}
             other => self.ending_common(other),
         }
     }
@@ -196,12 +194,20 @@ impl Machine {
     /// What every phase of an end does alike: it goes on, and notes what is to come after it.
     fn ending_common(&mut self, event: Event) {
         match event {
-            Event::Start { by, .. } => {
+            Event::Start { by_hand: true, by } => {
                 self.desired = Desired::Up;
                 self.again = true;
                 self.kind = "start";
                 self.asked = by;
                 self.clear_limits();
+            }
+            // Where it is wanted up already, whatever ends it decides; no limit is cleared.
+            Event::Start { by_hand: false, .. } if self.desired == Desired::Up => {}
+            Event::Start { by_hand: false, .. } => {
+                self.desired = Desired::Up;
+                self.again = true;
+                self.kind = "start";
+                self.asked = None;
             }
             Event::Restart { kind, by } => {
                 self.desired = Desired::Up;

@@ -55,7 +55,11 @@ impl Machine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let facts = facts(exit.as_ref(), kind);
+        let mut facts = facts(exit.as_ref(), kind);
+        if self.rules.readiness {
+            let ready_for = self.ready_since.map(|since| now.saturating_sub(since));
+            facts.healthy_for = Some(ready_for.unwrap_or_default().min(facts.runtime));
+        }
         let random = self.random;
         let decision = self
             .rules

@@ -43,7 +43,8 @@
 //!
 //! * `running` and `ready` imply a live leader.
 //! * An exit is carried by exactly one [`Transition`]: the one that leaves the end of its run.
-//! * A start by hand clears every limit; nothing else leaves Failed.
+//! * A start by hand clears every limit; nothing else leaves Failed, a cool-down excepted.
+//! * With a readiness probe, healthy running is being ready; without one it is running.
 
 mod down;
 mod end;
@@ -51,6 +52,10 @@ mod event;
 mod rules;
 mod up;
 
+#[cfg(test)]
+mod found;
+#[cfg(test)]
+mod health;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -126,6 +131,8 @@ pub struct Machine {
     phase: Phase,
     desired: Desired,
     ready: bool,
+    /// Since when the run has been ready without interruption.
+    ready_since: Option<Duration>,
     reason: String,
     /// The state of the last transition that was told.
     told: State,
@@ -166,6 +173,7 @@ impl Machine {
             phase: Phase::Stopped,
             desired: Desired::Down,
             ready: false,
+            ready_since: None,
             reason: String::new(),
             told: State::Stopped,
             counters: Counters::default(),
@@ -360,6 +368,7 @@ impl Machine {
         self.start_seconds_left = running_for < self.rules.start_seconds;
         self.startup_left = self.rules.startup && !was_ready;
         self.ready = was_ready && !self.start_seconds_left;
+        self.ready_since = self.ready.then(|| now.saturating_sub(running_for));
         actions.push(Action::Watch);
         if self.start_seconds_left {
             self.arm(

@@ -9,9 +9,9 @@ use super::{Action, Event, Exit, HookSet, Machine, Phase, Rules, Timer, Transiti
 use crate::state::{Desired, State};
 use crate::view::Who;
 
-const T0: Duration = Duration::from_secs(1_000_000);
+pub(super) const T0: Duration = Duration::from_secs(1_000_000);
 
-fn secs(n: u64) -> Duration {
+pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
@@ -23,7 +23,7 @@ fn who() -> Option<Who> {
     })
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     let policy = RestartPolicy {
         jitter: Jitter::None,
         ..RestartPolicy::default()
@@ -34,7 +34,7 @@ fn rules() -> Rules {
     }
 }
 
-fn exit(code: i32, runtime: Duration) -> Exit {
+pub(super) fn exit(code: i32, runtime: Duration) -> Exit {
     Exit {
         code: Some(code),
         signal: None,
@@ -46,14 +46,14 @@ fn exit(code: i32, runtime: Duration) -> Exit {
     }
 }
 
-fn start() -> Event {
+pub(super) fn start() -> Event {
     Event::Start {
         by_hand: true,
         by: who(),
     }
 }
 
-fn stop() -> Event {
+pub(super) fn stop() -> Event {
     Event::Stop {
         kind: "stop",
         by: who(),
@@ -67,14 +67,14 @@ fn restart() -> Event {
     }
 }
 
-fn gone() -> Event {
+pub(super) fn gone() -> Event {
     Event::TreeGone {
         survivors: None,
         random: 0.5,
     }
 }
 
-fn told(actions: &[Action]) -> Vec<&Transition> {
+pub(super) fn told(actions: &[Action]) -> Vec<&Transition> {
     let tells = actions.iter().filter_map(|action| match action {
         Action::Tell(transition) => Some(transition),
         _ => None,
@@ -83,7 +83,7 @@ fn told(actions: &[Action]) -> Vec<&Transition> {
 }
 
 /// A machine taken to a phase along the shortest way.
-fn at(phase: Phase, rules: Rules) -> Machine {
+pub(super) fn at(phase: Phase, rules: Rules) -> Machine {
     let mut machine = Machine::new(rules);
     let path: &[Event] = match phase {
         Phase::Stopped => &[],
@@ -174,7 +174,7 @@ fn step_with(rules: Rules, phase: Phase, event: Event) -> (Machine, Vec<Action>)
     (machine, actions)
 }
 
-fn hooked(phase: HookPhase) -> Rules {
+pub(super) fn hooked(phase: HookPhase) -> Rules {
     let hooks = HookSet {
         pre_start: phase == HookPhase::PreStart,
         post_start: phase == HookPhase::PostStart,

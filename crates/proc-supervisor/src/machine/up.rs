@@ -148,7 +148,7 @@ impl Machine {
             }
             // What says of itself that it is ready has started, whatever the clock says.
             Event::Ready { evidence } => {
-                self.ready = !self.rules.oneshot;
+                self.is_ready_from(now);
                 self.start_seconds_left = false;
                 self.startup_left = false;
                 self.promote("ready", evidence, now, actions);
@@ -162,14 +162,15 @@ impl Machine {
         match event {
             Event::Ready { .. } if self.ready => {}
             Event::Ready { evidence } => {
-                self.ready = true;
+                self.is_ready_from(now);
                 self.disarm(Timer::StartTimeout);
+                self.await_health(now);
                 self.reason.clear();
                 self.tell("ready", evidence, None, None, actions);
             }
             Event::NotReady { evidence } => {
                 self.reason = format!("not ready: {evidence}");
-                if std::mem::take(&mut self.ready) {
+                if self.is_not_ready() {
                     self.tell("probe", Some(evidence), None, None, actions);
                 }
             }
@@ -251,8 +252,8 @@ impl Machine {
                 self.reason.clone_from(&cause);
                 self.enter(Phase::Unattended, "lost", Some(cause), actions);
             }
-            Event::Ready { .. } => self.ready = !self.rules.oneshot,
-            Event::NotReady { .. } => self.ready = false,
+            Event::Ready { .. } => self.is_ready_from(now),
+            Event::NotReady { .. } => drop(self.is_not_ready()),
             Event::StartupPassed => {
                 self.startup_left = false;
                 actions.push(Action::Watch);
@@ -285,6 +286,7 @@ impl Machine {
         self.again = false;
         self.survivors = None;
         self.tree_gone = false;
+        self.ready_since = None;
         self.enter(Phase::Spawning, self.kind, None, actions);
         actions.push(Action::Spawn);
     }
@@ -354,10 +356,30 @@ impl Machine {
             self.disarm(Timer::StartTimeout);
             self.reason.clear();
         }
-        if let (None, Some(after)) = (self.deadline(Timer::Healthy), self.rules.policy.reset_after)
-        {
-            self.arm(Timer::Healthy, now + after);
-        }
+        self.await_health(now);
         self.enter(Phase::Up, kind, detail, actions);
+    }
+
+    fn is_ready_from(&mut self, now: Duration) {
+        self.ready = !self.rules.oneshot;
+        self.ready_since.get_or_insert(now);
+    }
+
+    /// Returns whether it was ready until now. What it has been healthy for counts no more.
+    fn is_not_ready(&mut self) -> bool {
+        self.ready_since = None;
+        if self.rules.readiness {
+            self.disarm(Timer::Healthy);
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Begins to count healthy running: being up, and ready where a probe tells.
+    fn await_health(&mut self, now: Duration) {
+        let healthy = !self.rules.readiness || self.ready_since.is_some();
+        let due = self.rules.policy.reset_after.map(|after| now + after);
+        if let (true, None, Some(due)) = (healthy, self.deadline(Timer::Healthy), due) {
+            self.arm(Timer::Healthy, due);
+        }
     }
 }
