@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use proc_tests::{Events, Project, alive, free_port, is_root, root};
+use proc_tests::{Events, Project, alive, free_port, is_root, postgres_bin, root};
 
 /// The example stack with private data and free ports.
 struct Stack {
@@ -19,12 +19,7 @@ struct Stack {
 impl Stack {
     fn prepare() -> Self {
         let mut project = Project::new();
-        let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
-        let postgres_bin = versions
-            .flatten()
-            .map(|e| e.path().join("bin"))
-            .max()
-            .expect("PostgreSQL is installed");
+        let postgres_bin = postgres_bin();
         let (redis, postgres, http) = (free_port(), free_port(), free_port());
         let data = project.dir().join("data");
         project

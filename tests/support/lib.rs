@@ -5,12 +5,18 @@
 #![expect(clippy::print_stdout, reason = "a test prints its seed")]
 
 mod events;
+mod guard;
+mod load;
 mod project;
 mod random;
+mod servers;
 
 pub use events::Events;
+pub use guard::Guard;
+pub use load::{Load, get};
 pub use project::{Outcome, Project, alive};
 pub use random::Random;
+pub use servers::{APP, gunicorn, postgres_bin};
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -29,6 +35,23 @@ pub fn bin(name: &str) -> PathBuf {
     assert!(
         path.exists(),
         "`{}` is not built: run `cargo xtask test-integration`",
+        path.display()
+    );
+    path
+}
+
+/// Returns the path of a program that pip has installed beside the tests.
+///
+/// # Panics
+/// When it was not: `cargo xtask test-integration` does it first.
+pub fn python(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let target = test.ancestors().nth(3);
+    let target = target.expect("tests run from target/<profile>/deps");
+    let path = target.join("python/bin").join(name);
+    assert!(
+        path.exists(),
+        "`{}` is not there: run `cargo xtask test-integration`",
         path.display()
     );
     path

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -67,6 +68,13 @@ impl Project {
         std::fs::create_dir_all(path.parent().expect("a file has a parent"))
             .expect("directories can be made");
         std::fs::write(&path, text).expect("the scratch directory is writable");
+        path
+    }
+
+    /// Makes a named pipe below the scratch directory and returns its path.
+    pub fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("the scratch directory is writable");
         path
     }
 

@@ -86,7 +86,12 @@ fn can_apt() -> bool {
     is_root() && on_path("apt-get")
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs Debian packages.
+///
+/// # Errors
+/// When we are not root, or apt fails.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    anyhow::ensure!(can_apt(), "only root installs packages");
     static UPDATED: OnceLock<()> = OnceLock::new();
     if UPDATED.set(()).is_ok() {
         sh(apt().args(["update", "-qq"]))?;

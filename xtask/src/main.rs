@@ -11,6 +11,7 @@ mod dist;
 mod example;
 mod launchctl;
 mod outside;
+mod python;
 mod shell;
 mod shims;
 mod suites;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::components::{Component, ensure};
+use crate::python;
 use crate::shell::{cargo, run as sh, say, within};
 
 /// How the suites are run.
@@ -27,25 +28,32 @@ impl Run {
 struct Suite {
     name: &'static str,
     needs: &'static [Component],
+    /// What pip installs for it beside the tests.
+    python: &'static [&'static str],
 }
+
+const NGINX: Component = Component {
+    program: "nginx",
+    package: "nginx-light",
+};
+const REDIS: Component = Component {
+    program: "redis-server",
+    package: "redis-server",
+};
+const POSTGRES: Component = Component {
+    program: "/usr/lib/postgresql/*/bin/postgres",
+    package: "postgresql",
+};
+const PYTHON: Component = Component {
+    program: "python3",
+    package: "python3-venv",
+};
 
 const SUITES: &[Suite] = &[
     Suite {
         name: "stack",
-        needs: &[
-            Component {
-                program: "redis-server",
-                package: "redis-server",
-            },
-            Component {
-                program: "nginx",
-                package: "nginx-light",
-            },
-            Component {
-                program: "/usr/lib/postgresql/*/bin/postgres",
-                package: "postgresql",
-            },
-        ],
+        needs: &[REDIS, NGINX, POSTGRES],
+        python: &[],
     },
     Suite {
         name: "systemctl",
@@ -67,25 +75,64 @@ const SUITES: &[Suite] = &[
                 package: "openssh-server",
             },
         ],
+        python: &[],
     },
     Suite {
         name: "launchctl",
         needs: &[],
+        python: &[],
     },
     Suite {
         name: "hostile",
         needs: &[],
+        python: &[],
     },
     Suite {
         name: "fuzz",
         needs: &[],
+        python: &[],
     },
     Suite {
         name: "chaos",
-        needs: &[Component {
-            program: "nginx",
-            package: "nginx-light",
-        }],
+        needs: &[NGINX],
+        python: &[],
+    },
+    Suite {
+        name: "rivals",
+        needs: &[
+            PYTHON,
+            Component {
+                program: "runsv",
+                package: "runit",
+            },
+            Component {
+                program: "s6-supervise",
+                package: "s6",
+            },
+        ],
+        python: &["supervisor==4.3.0"],
+    },
+    Suite {
+        name: "notify",
+        needs: &[
+            PYTHON,
+            REDIS,
+            POSTGRES,
+            Component {
+                program: "systemd-notify",
+                package: "systemd",
+            },
+            Component {
+                program: "dbus-send",
+                package: "dbus",
+            },
+        ],
+        python: &["sdnotify==0.3.2", "gunicorn==23.0.0"],
+    },
+    Suite {
+        name: "rolling",
+        needs: &[PYTHON],
+        python: &["gunicorn==23.0.0"],
     },
 ];
 
@@ -118,7 +165,7 @@ pub(crate) fn run(only: Option<&str>, options: &Run, args: &[String]) -> Result<
         "proc-shim",
     ]))?;
     for suite in chosen {
-        let missing = ensure(suite.needs);
+        let missing = ensure_suite(suite);
         if missing.is_empty() {
             run_one(suite, options, args)?;
             continue;
@@ -165,11 +212,20 @@ fn run_one(suite: &Suite, options: &Run, args: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Returns what it still misses after trying to install it.
+fn ensure_suite(suite: &Suite) -> Vec<&'static str> {
+    let mut missing = ensure(suite.needs);
+    if missing.is_empty() {
+        missing = python::ensure(suite.python);
+    }
+    missing
+}
+
 /// Returns what a suite still misses after trying to install it.
 pub(crate) fn ensure_components(suite: &str) -> Vec<&'static str> {
     SUITES
         .iter()
         .find(|s| s.name == suite)
-        .map(|s| ensure(s.needs))
+        .map(ensure_suite)
         .unwrap_or_default()
 }
