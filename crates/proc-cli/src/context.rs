@@ -10,12 +10,25 @@ pub(crate) use place::{Place, keeper_socket};
 
 use std::collections::BTreeMap;
 
+use proc_core::{Disposition, Signal, disposition};
 use proc_spec::{Loader, Project};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use self::honest::honest;
 use crate::args::Globals;
 use crate::error::CliError;
 use crate::exit;
+
+/// Catches SIGCHLD where whoever started us ignores it: ignored, the kernel reaps our children itself, and what became of
+/// a hook or a script is lost.
+fn catch_child_signal(runtime: &tokio::runtime::Runtime) -> std::io::Result<()> {
+    if disposition(std::process::id(), Signal::CHLD).ok() == Some(Disposition::Ignored) {
+        let _entered = runtime.enter();
+        // The handler stays when the stream goes.
+        drop(signal(SignalKind::child())?);
+    }
+    Ok(())
+}
 
 /// The surroundings of one verb.
 #[derive(Debug)]
@@ -30,6 +43,7 @@ impl Context {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        catch_child_signal(&runtime)?;
         Ok(Context { globals, runtime })
     }
 

@@ -1,6 +1,7 @@
 //! `proc run`: exit codes, timeouts, restarts, streams, and the tree that never stays behind.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
 use proc_core::{Identity, Signal};
@@ -230,4 +231,65 @@ fn signals_reach_the_command_and_end_it_by_its_own_code() {
     signal(&run, Signal::TERM);
     until_closed(lines);
     assert_eq!(run.wait().expect("our own child").code(), Some(9));
+}
+
+#[test]
+fn an_unknown_flag_is_no_command() {
+    for verb in ["run", "init"] {
+        let done = Command::new(env!("CARGO_BIN_EXE_proc"))
+            .args([verb, "--timeot", "5", "--", "true"])
+            .output()
+            .expect("proc starts");
+        assert_eq!(done.status.code(), Some(2), "{done:?}");
+        assert!(text(&done.stderr).contains("--timeot"), "{done:?}");
+    }
+    // Behind the command everything is the command's.
+    let done = Command::new(env!("CARGO_BIN_EXE_proc"))
+        .args(["run", "echo", "--timeout", "-1"])
+        .output()
+        .expect("proc starts");
+    assert_eq!(text(&done.stdout), "--timeout -1\n", "{done:?}");
+}
+
+#[test]
+fn bytes_that_are_no_text_reach_the_command() {
+    let odd = std::ffi::OsStr::from_bytes(b"a\xff$x");
+    let done = proc_run(&[], &["sh", "-c", "printf %s \"$0$V\""])
+        .arg(odd)
+        .env("V", odd)
+        .output()
+        .expect("proc starts");
+    assert_eq!(done.stdout, b"a\xff$xa\xff$x", "{done:?}");
+}
+
+#[test]
+fn a_wrong_environment_file_is_named_with_its_line() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let file = dir.path().join("odd.env");
+    std::fs::write(&file, "A=1\nB=\"x\n").expect("write");
+    let done = output(&["--env-file", &file.to_string_lossy()], &["true"]);
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    let place = format!("{}:2:3: unterminated", file.display());
+    assert!(text(&done.stderr).contains(&place), "{done:?}");
+}
+
+#[test]
+fn prefixed_output_that_nobody_reads_ends_the_command() {
+    let (mut run, lines, first) = started(&["--prefix"], "while echo line; do :; done");
+    assert_eq!(first, "sh | line");
+    drop(lines);
+    assert_eq!(run.wait().expect("ours").code(), Some(128 + 13));
+}
+
+#[test]
+fn a_caller_that_ignores_sigchld_changes_nothing() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let script = dir.path().join("script");
+    std::fs::write(&script, "exit 6\n").expect("write");
+    let done = Command::new("env")
+        .args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_proc"), "script"])
+        .arg(&script)
+        .output()
+        .expect("env starts");
+    assert_eq!(done.status.code(), Some(6), "{done:?}");
 }

@@ -931,9 +931,10 @@ impl Decode for Umask {
         match mask {
             Some(mask) if mask <= 0o7777 => Some(Umask(mask)),
             _ => {
+                let text = node.as_str().unwrap_or_default();
                 cx.fail(
                     node.at,
-                    "is not a umask, expected octal digits such as \"027\"",
+                    format!("`{text}` is not a umask, expected octal digits such as \"027\""),
                 );
                 None
             }

@@ -1,12 +1,13 @@
 //! Services on the caller's own streams, as a command in the foreground is.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use proc_shim::{Output, StartSpec, Stdin};
 
-/// Streams that services get instead of their own; each that is `None` stays as the spec says.
-#[derive(Debug)]
+/// What a command in the foreground has from its caller; each that is `None` or empty stays as the spec says.
+#[derive(Debug, Default)]
 pub struct Console {
     /// Standard input.
     pub stdin: Option<OwnedFd>,
@@ -16,6 +17,10 @@ pub struct Console {
     pub stderr: Option<OwnedFd>,
     /// Whether shim and service stay in the caller's session and process group, where the terminal is theirs to use.
     pub keep_session: bool,
+    /// Program and arguments to the byte, where the spec's text is not what was typed.
+    pub argv: Vec<OsString>,
+    /// Variables that no text can hold, below those of the spec.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 impl Console {
@@ -24,6 +29,10 @@ impl Console {
         if self.keep_session {
             start.attributes.session = proc_core::SessionMode::Inherit;
         }
+        if !self.argv.is_empty() {
+            start.argv.clone_from(&self.argv);
+        }
+        start.env.splice(..0, self.env.iter().cloned());
         let mut passed = Vec::new();
         if let Some(fd) = &self.stdin {
             start.stdin = Stdin::Passed;

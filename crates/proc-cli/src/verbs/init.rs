@@ -31,12 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "5s")]
     grace: Limit,
     /// The command and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 

@@ -1,5 +1,6 @@
 //! From the first start to the exit code: the timeout, the signals, the events.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -26,6 +27,9 @@ use crate::render::{self, LineStyle};
 use crate::sources::Source;
 use crate::verbs::up::Copier;
 
+/// Completes when nobody reads our stdout any more.
+type Deaf = tokio::sync::oneshot::Receiver<()>;
+
 /// How long a start that is under way gets before a signal is tried again.
 const SOON: Duration = Duration::from_millis(5);
 
@@ -43,7 +47,7 @@ pub(super) fn run(
         .transpose()?;
     context.block_on(async {
         let mut signals = Signals::catch()?;
-        let copier = copier(args, &project, state)?;
+        let (copier, deaf) = copier(args, &project, state)?.unzip();
         let start_seconds = project.services[0].restart.startup_grace;
         let handle = start(args, project, state).await?;
         let events = handle
@@ -60,7 +64,7 @@ pub(super) fn run(
             start_seconds,
             early: Vec::new(),
         };
-        run.until_finished(&mut signals, events).await;
+        run.until_finished(&mut signals, events, deaf).await;
         if let Some(copier) = copier {
             copier.finish();
         }
@@ -116,7 +120,20 @@ fn console(args: &Args) -> Result<Console, CliError> {
         stdout,
         stderr,
         keep_session: args.foreground,
+        argv: args.command.clone(),
+        env: if args.clear_env {
+            Vec::new()
+        } else {
+            beyond_text()
+        },
     })
+}
+
+/// Returns the variables of our own that a configuration cannot hold, as they are not UTF-8.
+fn beyond_text() -> Vec<(OsString, OsString)> {
+    std::env::vars_os()
+        .filter(|(name, value)| name.to_str().is_none() || value.to_str().is_none())
+        .collect()
 }
 
 fn append(path: &std::path::Path) -> Result<File, CliError> {
@@ -137,7 +154,7 @@ fn copier(
     args: &Args,
     project: &Project,
     state: &PrivateState,
-) -> Result<Option<Copier>, CliError> {
+) -> Result<Option<(Copier, Deaf)>, CliError> {
     if !(args.prefix || args.timestamps) {
         return Ok(None);
     }
@@ -153,7 +170,7 @@ fn copier(
         prefix: args.prefix,
         timestamps: args.timestamps,
     };
-    Ok(Some(Copier::start(&[source], style)?.0))
+    Ok(Some(Copier::start(&[source], style)?))
 }
 
 /// What is known of the command's end.
@@ -179,7 +196,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn until_finished(&mut self, signals: &mut Signals, mut events: EventStream) {
+    async fn until_finished(
+        &mut self,
+        signals: &mut Signals,
+        mut events: EventStream,
+        mut deaf: Option<Deaf>,
+    ) {
         let mut deadline = self
             .args
             .timeout
@@ -200,6 +222,11 @@ impl Run<'_> {
                         deadline = deadline.map(|at| at + slept);
                     }
                 },
+                () = broken(&mut deaf) => self.stop(StopOptions {
+                    // What it would have got from the pipe itself.
+                    signal: Some(Signal::PIPE),
+                    ..StopOptions::default()
+                }),
                 () = at(deadline), if !self.timed_out => self.time_out(),
                 () = tokio::time::sleep(SOON), if !self.early.is_empty() => self.deliver_early().await,
             }
@@ -308,6 +335,18 @@ impl Run<'_> {
             Some(_) => exit::TIMED_OUT,
         }
     }
+}
+
+/// Waits until nobody reads our stdout any more; then never again.
+async fn broken(deaf: &mut Option<Deaf>) {
+    if let Some(waiting) = deaf
+        && waiting.await.is_ok()
+    {
+        *deaf = None;
+        return;
+    }
+    *deaf = None;
+    std::future::pending().await
 }
 
 async fn at(deadline: Option<Instant>) {

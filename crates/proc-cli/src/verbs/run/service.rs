@@ -33,8 +33,17 @@ pub(super) fn load(context: &Context, args: &Args) -> Result<Project, CliError> 
         .map_err(|errors| CliError::many(exit::USAGE, errors.errors.iter().map(in_words).collect()))
 }
 
-/// Says what is wrong by key: the line and column are of a file that the user never wrote.
+/// Says what is wrong by key: the line and column are of a file that the user never wrote, unless it is an environment file.
 fn in_words(error: &ConfigError) -> String {
+    if error.file != Path::new("proc.toml") {
+        return format!(
+            "{}:{}:{}: {}",
+            error.file.display(),
+            error.at.line,
+            error.at.column,
+            error.message
+        );
+    }
     let key = error.key.splitn(3, '.').nth(2).unwrap_or(&error.key);
     match &error.hint {
         Some(hint) => format!("{key}: {} ({hint})", error.message),
@@ -68,13 +77,12 @@ fn name(args: &Args) -> Result<String, CliError> {
 
 fn table(args: &Args) -> Result<Table, CliError> {
     let mut service = Table::new();
-    let argv = args
+    // Bytes that are no text reach the command by its console.
+    let argv: Vec<Value> = args
         .command
         .iter()
-        .map(|word| word.to_str().map(literal))
-        .collect::<Option<Vec<Value>>>();
-    let argv =
-        argv.ok_or_else(|| CliError::new(exit::USAGE, "an argument of the command is not UTF-8"))?;
+        .map(|word| literal(&word.to_string_lossy()))
+        .collect();
     service.insert("argv".into(), argv.into());
     service.insert(
         "cwd".into(),
@@ -101,7 +109,10 @@ fn pairs(list: &[(String, String)]) -> Value {
 }
 
 fn absolute(path: &Path) -> Result<String, CliError> {
-    let path: PathBuf = std::path::absolute(path)?;
+    let path: PathBuf = std::path::absolute(path).map_err(|error| {
+        let text = format!("cannot find the working directory: {error}");
+        CliError::new(exit::NOT_RUN, text).hint("proc run --cwd DIR -- …")
+    })?;
     path.into_os_string().into_string().map_err(|path| {
         CliError::new(
             exit::USAGE,
