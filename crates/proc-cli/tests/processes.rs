@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 
 use common::TestProject;
@@ -226,4 +228,23 @@ fn running_supervisors_are_registered() {
     assert_eq!(project.pid("web"), service, "an upgrade touches no service");
     project.ok(&["down"]);
     assert_eq!(project.proc(&["daemon", "info", name]).code, 4);
+}
+
+#[test]
+fn a_group_is_ended_by_the_pid_of_any_member() {
+    let project = TestProject::empty();
+    let mut leader = Command::new("sh")
+        .args(["-c", "sleep 1000 & echo $!; wait"])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh starts");
+    let mut lines = BufReader::new(leader.stdout.take().expect("a pipe"));
+    let mut member = String::new();
+    lines.read_line(&mut member).expect("a pid");
+    project.ok(&["kill", "--group", member.trim()]);
+    let ended = leader.wait().expect("ours");
+    assert_eq!(ended.signal(), Some(15));
+    // Nobody holds the pipe any more.
+    assert_eq!(lines.read_line(&mut member).expect("an end"), 0);
 }

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// End everything the process started as well (the default)
     #[arg(long, group = "scope")]
     tree: bool,
-    /// End its process group
+    /// End the process group that it is in
     #[arg(long, group = "scope")]
     group: bool,
     /// End only the process itself
@@ -92,8 +92,32 @@ fn open_all(args: &Args) -> std::result::Result<Vec<ProcessHandle>, CliError> {
     }
     args.pids
         .iter()
-        .map(|pid| open_pid(*pid, args.start))
+        .map(|pid| {
+            let handle = open_pid(*pid, args.start)?;
+            if args.group {
+                leader(handle)
+            } else {
+                Ok(handle)
+            }
+        })
         .collect()
+}
+
+/// Returns the leader of a process's group, by which the group is signalled.
+fn leader(member: ProcessHandle) -> std::result::Result<ProcessHandle, CliError> {
+    let pid = member.pid();
+    let pgid = list::get(pid).map(|info| info.pgid);
+    match pgid {
+        Ok(pgid) if pgid != pid => Identity::of(pgid)
+            .ok()
+            .and_then(|identity| identity.open().ok())
+            .ok_or_else(|| {
+                let text =
+                    format!("cannot end the group of pid {pid}: its leader {pgid} has ended");
+                CliError::new(exit::FAILED, text).hint(format!("proc kill --tree {pid}"))
+            }),
+        _ => Ok(member),
+    }
 }
 
 fn open_pid(pid: u32, start: Option<u64>) -> std::result::Result<ProcessHandle, CliError> {
