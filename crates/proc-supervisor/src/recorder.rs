@@ -22,6 +22,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// newer ones of the same instance first.
 const MAX_QUEUE: usize = 65_536;
 
+/// How many waiting jobs are looked at for a later record of the same instance.
+const LOOK_AHEAD: usize = 4_096;
+
 /// One thing to write.
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -150,12 +153,9 @@ impl Writer {
             match received {
                 Ok(job) => self.push(job),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.last_try(),
+                Err(RecvTimeoutError::Disconnected) => return self.drain(jobs),
             }
-            while let Ok(job) = jobs.try_recv() {
-                self.push(job);
-            }
-            self.drain();
+            self.drain(jobs);
         }
     }
 
@@ -184,8 +184,18 @@ impl Writer {
         }
     }
 
-    fn drain(&mut self) {
-        while let Some(job) = self.queue.pop_front() {
+    /// Writes what waits, and what comes meanwhile, until there is nothing more or the disk refuses.
+    fn drain(&mut self, jobs: &Receiver<Job>) {
+        loop {
+            while let Ok(job) = jobs.try_recv() {
+                self.push(job);
+            }
+            let Some(job) = self.queue.pop_front() else {
+                return;
+            };
+            if self.is_superseded(&job) {
+                continue;
+            }
             match self.carry_out(&job) {
                 Ok(()) => self.succeeded(job),
                 Err(error) => {
@@ -198,8 +208,26 @@ impl Writer {
         }
     }
 
-    fn last_try(mut self) {
-        self.drain();
+    /// Returns whether a record tells nothing that a later one, which waits already, will not: on a slow disk the
+    /// first records after a restart of the supervisor would otherwise keep the exits behind them waiting.
+    fn is_superseded(&self, job: &Job) -> bool {
+        let Job::Instance {
+            name, event: None, ..
+        } = job
+        else {
+            return false;
+        };
+        for later in self.queue.iter().take(LOOK_AHEAD) {
+            match later {
+                // Somebody waits for what is before this.
+                Job::Flush(_) => return false,
+                Job::Instance { name: other, .. } | Job::Remove(other) if other == name => {
+                    return true;
+                }
+                _ => {}
+            }
+        }
+        false
     }
 
     fn carry_out(&mut self, job: &Job) -> Result<(), String> {

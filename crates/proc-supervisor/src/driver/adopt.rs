@@ -10,6 +10,7 @@ use proc_core::Identity;
 use proc_spec::{BackendName, Command, ServiceSpec};
 use proc_store::Read;
 
+use super::follow::may_go_on;
 use super::instance::Part;
 use super::launch::rules;
 use super::start::chain;
@@ -346,7 +347,12 @@ impl Driver {
             RunState::Exited(exit) if exit.run > instance.counted => {
                 let told = record.map_or(State::Running, |record| record.state);
                 let told = if told.is_down() { State::Running } else { told };
-                self.restore(key, exit.run, exit.runtime, false, told);
+                // Where another process may go on as the service, its end is not certain yet.
+                if self.spec_of(key).is_some_and(|spec| may_go_on(&spec)) {
+                    self.restore(key, exit.run, exit.runtime, false, told);
+                } else if let Some(instance) = self.instances.get_mut(key) {
+                    instance.machine.restore_ended_run(exit.run, told);
+                }
                 self.exited(key, exit.run, exit);
             }
             RunState::Exited(exit) => {

@@ -243,7 +243,7 @@ impl Guard {
 }
 
 /// Returns whether a run can go on in another process than its leader.
-fn may_go_on(spec: &ServiceSpec) -> bool {
+pub(super) fn may_go_on(spec: &ServiceSpec) -> bool {
     let named = spec.pid_file.is_some() || !spec.detectors.is_empty();
     spec.backend == BackendName::Native && (named || super::notify::wants_socket(spec))
 }

@@ -35,10 +35,11 @@ impl Machine {
             let why = format!("survivors: {survivors}");
             self.settle(Phase::Failed, "survivors", why, exit, actions);
         } else if self.desired == Desired::Down {
-            self.reason.clear();
-            self.settle(Phase::Stopped, self.kind, String::new(), exit, actions);
+            let why = unseen(exit.as_ref());
+            self.settle(Phase::Stopped, self.kind, why, exit, actions);
         } else if again {
-            self.settle(Phase::Pending, self.kind, String::new(), exit, actions);
+            let why = unseen(exit.as_ref());
+            self.settle(Phase::Pending, self.kind, why, exit, actions);
         } else {
             let kind = forced.as_ref().map_or("exit", |(kind, _)| kind);
             let evidence = forced.map(|(_, evidence)| evidence);
@@ -200,6 +201,12 @@ fn facts(exit: Option<&Exit>, kind: &'static str) -> ExitFacts {
         timed_out: kind == "timeout",
         ..ExitFacts::default()
     }
+}
+
+/// Returns why nobody knows how a run ended; nothing where it is known.
+fn unseen(exit: Option<&Exit>) -> String {
+    let unknown = exit.filter(|exit| exit.unknown.is_some());
+    unknown.map(describe).unwrap_or_default()
 }
 
 /// Returns an exit in words.

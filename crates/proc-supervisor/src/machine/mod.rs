@@ -349,8 +349,18 @@ impl Machine {
         !self.startup_left
     }
 
-    /// Puts a run back that an earlier supervisor started, alive or just ended (the caller then
-    /// sends [`Event::Exited`]). `running_for` is its age; `was_ready` what was known of it.
+    /// Puts a run back that ended while nobody watched; the caller then sends [`Event::Exited`]. Until that is told
+    /// nothing is: that it was adopted as well would be an event about nothing.
+    pub fn restore_ended_run(&mut self, run: u64, told: State) {
+        self.run = Some(run);
+        self.live = true;
+        self.desired = Desired::Up;
+        self.told = told;
+        self.phase = Phase::Warming;
+    }
+
+    /// Puts a living run back that an earlier supervisor started. `running_for` is its age; `was_ready` what was
+    /// known of it.
     pub fn restore_run(
         &mut self,
         run: u64,
