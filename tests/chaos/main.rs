@@ -4,8 +4,10 @@
 
 mod books;
 mod faults;
+mod formats;
 mod killer;
 mod racing;
+mod rebooted;
 mod shims_killed;
 mod supervisor_killed;
 mod upgraded;

@@ -2,7 +2,8 @@
 //!
 //! Plain `key=value` lines, so that they can be read and written without a parser worth the name.
 //! The first line is `format=1`. Values have newlines, carriage returns and backslashes escaped.
-//! Unknown keys are kept out of the way: a newer writer may add some. Each file is replaced as a
+//! Unknown keys are kept out of the way: a newer writer may add some. A later format that this reader
+//! can take says `min_reader=1`; any other is refused. Each file is replaced as a
 //! whole (unique temporary name, rename); [`sync`] makes the last replacement durable. That comes
 //! later, because a record is first of all for a crash of *processes*, which the page cache
 //! survives; what a power failure may take are records whose boot id would not match anyway.
@@ -82,6 +83,9 @@ impl Pairs {
         }
         match pairs.get("format").map(String::as_str) {
             Some("1") => Ok(Self(pairs)),
+            Some(_) if pairs.get("min_reader").is_some_and(|oldest| oldest == "1") => {
+                Ok(Self(pairs))
+            }
             Some(other) => Err(RecordError::Invalid(format!(
                 "format `{}` is not known",
                 other.escape_debug()

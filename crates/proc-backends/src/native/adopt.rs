@@ -118,7 +118,9 @@ impl Actor {
             }
             None => {
                 let why = "it ended while neither its shim nor a supervisor was there";
-                self.last_exit = Some(takeover::unknown_exit(&started, why));
+                let liveness = started.identity.liveness();
+                let why = format!("{why}: {}", liveness.reason());
+                self.last_exit = Some(takeover::unknown_exit(&started, &why));
             }
         }
         Ok(found)
