@@ -1,9 +1,10 @@
 //! Every row of the state map that can be produced here, by a real unit.
 //!
-//! Not here: `exec-condition` (systemd forgets such a unit at once), `core-dump` and `oom-kill` (they
-//! need the machine's core pattern and memory controller), and states that last for microseconds.
+//! Which rows no unit can be brought into here, and why, is in [`ELSEWHERE`]; every other row must be met.
 
-use proc_backends::{UnitState, unit_state};
+use std::collections::BTreeSet;
+
+use proc_backends::{STATE_MAP, UnitFacts, UnitState, unit_state};
 
 use crate::bed::Bed;
 
@@ -191,6 +192,74 @@ const STOPPING: &[Case] = &[
     ),
 ];
 
+/// Rows that are tried with facts of ours only: active state, sub-state, result, and why no unit stands there.
+const ELSEWHERE: &[([&str; 4], &str)] = &[
+    (
+        ["error", "inactive", "*", "*"],
+        "a unit file that cannot be read",
+    ),
+    (
+        ["*", "active", "reload", "*"],
+        "not told by any version: the unit is `reloading`",
+    ),
+    (["*", "active", "start-post", "*"], "of versions before 230"),
+    (["*", "refreshing", "*", "*"], "of versions from 257"),
+    (
+        ["*", "activating", "auto-restart-queued", "*"],
+        "of versions from 254",
+    ),
+    (["*", "activating", "*", "*"], "a sub-state to come"),
+    (
+        ["*", "deactivating", "stop-sigkill", "*"],
+        "lasts for microseconds",
+    ),
+    (
+        ["*", "deactivating", "*", "*"],
+        "the final signals last for microseconds, or a sub-state to come",
+    ),
+    (
+        ["*", "inactive", "dead-before-auto-restart", "*"],
+        "of versions from 254",
+    ),
+    (
+        ["*", "failed", "failed-before-auto-restart", "*"],
+        "of versions from 254",
+    ),
+    (
+        ["*", "inactive", "*", "exec-condition"],
+        "systemd forgets such a unit at once",
+    ),
+    (["*", "inactive", "*", ""], "of versions before 232"),
+    (["*", "inactive", "*", "*"], "a result to come"),
+    (
+        ["*", "failed", "*", "core-dump"],
+        "needs the machine's core pattern",
+    ),
+    (
+        ["*", "failed", "*", "oom-kill"],
+        "needs a memory controller",
+    ),
+    (["*", "failed", "*", "*"], "a result to come"),
+    (
+        ["*", "maintenance", "*", "*"],
+        "lasts as long as `systemctl clean`",
+    ),
+    (["*", "*", "*", "*"], "what no version says"),
+];
+
+/// Returns the row that some facts fall into.
+fn row(facts: &UnitFacts) -> [&'static str; 4] {
+    let fits = |pattern: &str, value: &str| pattern == "*" || pattern == value;
+    let found = STATE_MAP.iter().find(|row| {
+        fits(row.load, &facts.load)
+            && fits(row.active, &facts.active)
+            && fits(row.sub, &facts.sub)
+            && fits(row.result, &facts.result)
+    });
+    let row = found.expect("the last row fits everything");
+    [row.load, row.active, row.sub, row.result]
+}
+
 #[test]
 fn real_units_are_understood_in_every_state() {
     let Some(bed) = Bed::up() else { return };
@@ -208,24 +277,48 @@ fn real_units_are_understood_in_every_state() {
         "reload.service",
         "[Service]\nExecStart=/bin/sleep 1000\nExecReload=/bin/sleep 1000\n",
     ));
+    // Deaf to the signal of a missed watchdog too.
+    units.push((
+        "guarded.service",
+        "[Service]\nType=notify\nNotifyAccess=all\nWatchdogSec=100ms\nTimeoutAbortSec=1000\nTimeoutStopSec=1000\n\
+         ExecStart=/bin/sh -c 'trap \"\" ABRT TERM; systemd-notify --ready; while :; do sleep 1000; done'\n",
+    ));
     bed.units(&units);
     assert_eq!(bed.systemctl(&["mask", "--runtime", "hidden.service"]), 0);
+    bed.systemctl(&["start", "--no-block", "guarded"]);
 
+    let mut met = BTreeSet::new();
     for case in CASES {
         if case.start {
             bed.systemctl(&["start", "--no-block", case.name]);
         }
-        expect(&bed, case);
+        met.insert(expect(&bed, case));
     }
     for case in STOPPING {
         assert_eq!(bed.systemctl(&["start", case.name]), 0, "{}", case.name);
         bed.systemctl(&["stop", "--no-block", case.name]);
-        expect(&bed, case);
+        met.insert(expect(&bed, case));
     }
+    let facts = bed.until("guarded", |facts| facts.sub == "stop-watchdog");
+    assert_eq!(unit_state(&facts).0, UnitState::Stopping);
+    met.insert(row(&facts));
     bed.systemctl(&["start", "reload"]);
     bed.systemctl(&["reload", "--no-block", "reload"]);
     let facts = bed.until("reload", |facts| facts.active == "reloading");
     assert_eq!(unit_state(&facts).0, UnitState::Running);
+    met.insert(row(&facts));
+
+    for name in ["nosuch.service", "hidden.service"] {
+        met.insert(row(&bed.facts(name)));
+    }
+    for [load, active, sub, result] in STATE_MAP
+        .iter()
+        .map(|r| [r.load, r.active, r.sub, r.result])
+    {
+        let row = [load, active, sub, result];
+        let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == row);
+        assert!(met.contains(&row) || elsewhere, "no unit was in {row:?}");
+    }
 
     let (state, reason) = unit_state(&bed.facts("nosuch.service"));
     assert_eq!(
@@ -240,7 +333,7 @@ fn real_units_are_understood_in_every_state() {
 }
 
 #[track_caller]
-fn expect(bed: &Bed, case: &Case) {
+fn expect(bed: &Bed, case: &Case) -> [&'static str; 4] {
     let fits = |pattern: &str, value: &str| pattern == "*" || pattern == value;
     let facts = bed.until(case.name, |facts| {
         facts.active == case.active && facts.sub == case.sub && fits(case.result, &facts.result)
@@ -253,4 +346,5 @@ fn expect(bed: &Bed, case: &Case) {
         "{}: {reason}",
         case.name
     );
+    row(&facts)
 }
