@@ -58,6 +58,7 @@ mod service;
 mod source;
 mod spec;
 mod suggest;
+pub mod systemd;
 mod units;
 mod watch;
 

@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
+use proc_spec::systemd::{path, quote, word};
+
 use super::{Boot, MARKER, refusal};
 use crate::manager::ManagerError;
-use crate::systemctl::unit::{path, quote};
 
 /// Writes the unit.
 ///
@@ -66,11 +67,8 @@ pub(super) fn text(boot: &Boot) -> Result<String, ManagerError> {
 }
 
 fn command(words: &[String]) -> String {
-    let quoted: Vec<String> = words
-        .iter()
-        .map(|word| quote(OsStr::new(word)).replace('$', "$$"))
-        .collect();
-    quoted.join(" ")
+    let words = words.iter().map(|text| word(OsStr::new(text)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 pub(super) async fn enable(boot: &Boot, now: bool) -> Result<(), ManagerError> {

@@ -119,7 +119,7 @@ fn losses(service: &ServiceSpec, kept: &[&str], why: &str) -> Vec<ExportLoss> {
     .collect()
 }
 
-/// A text in double quotes, for systemd and supervisord: both read backslashes in them.
+/// A text in double quotes, as supervisord reads it: with backslashes.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

@@ -1,15 +1,16 @@
 //! Units of systemd.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use proc_core::{IoClass, Resource, SessionMode};
 use proc_policy::{ExitMatch, Mode};
 use proc_probe::ProbeKind;
 
-use super::{ExportLoss, Exported, losses, quoted};
+use super::{ExportLoss, Exported, losses};
 use crate::names::instance_name;
 use crate::raw::Need;
 use crate::spec::{Project, ServiceSpec};
+use crate::systemd::{self, account, quote, span, stop, surroundings};
 
 const KEPT: [&str; 28] = [
     "instances",
@@ -176,17 +177,13 @@ fn service_lines(service: &ServiceSpec, user: Option<&str>, line: &mut dyn FnMut
         &percent(&service.cwd.display().to_string()),
     );
     for (key, value) in service.env.iter() {
-        line("Environment", &percent(&quoted(&format!("{key}={value}"))));
+        line("Environment", &quote(OsStr::new(&format!("{key}={value}"))));
     }
     if let Some(command) = &service.stop.command {
         line("ExecStop", &exec(&command.argv(), &service.cwd));
     }
-    if let Some(step) = service.stop.steps.steps.first() {
-        line("KillSignal", &format!("SIG{}", step.signal));
-        let wait = step
-            .wait
-            .map_or_else(|| "infinity".to_owned(), |wait| seconds(wait.as_secs_f64()));
-        line("TimeoutStopSec", &wait);
+    for (key, value) in stop(&service.stop.steps) {
+        line(key, &value);
     }
     if service.detached {
         line("KillMode", "process");
@@ -199,10 +196,10 @@ fn service_lines(service: &ServiceSpec, user: Option<&str>, line: &mut dyn FnMut
     }
     let timeout = service
         .start_timeout
-        .map_or_else(|| "infinity".to_owned(), |t| seconds(t.as_secs_f64()));
+        .map_or_else(|| "infinity".to_owned(), span);
     line("TimeoutStartSec", &timeout);
     if let Some(time) = service.watchdog {
-        line("WatchdogSec", &seconds(time.as_secs_f64()));
+        line("WatchdogSec", &span(time));
     }
     if let Some(path) = &service.pid_file {
         line("PIDFile", &percent(&path.display().to_string()));
@@ -220,7 +217,7 @@ fn restart(service: &ServiceSpec, line: &mut dyn FnMut(&str, &str)) {
         mode => mode.as_str(),
     };
     line("Restart", mode);
-    line("RestartSec", &seconds(policy.initial_delay.as_secs_f64()));
+    line("RestartSec", &span(policy.initial_delay));
     let numbers = |codes: &[i32]| {
         codes
             .iter()
@@ -248,69 +245,13 @@ fn restart(service: &ServiceSpec, line: &mut dyn FnMut(&str, &str)) {
 }
 
 fn attributes(service: &ServiceSpec, user: Option<&str>, line: &mut dyn FnMut(&str, &str)) {
-    let attributes = &service.attributes;
-    if let Some(user) = attributes.user.as_deref().or(user) {
-        line("User", user);
-    }
-    if let Some(group) = &attributes.group {
-        line("Group", group);
-    }
-    if !attributes.groups.is_empty() {
-        line("SupplementaryGroups", &attributes.groups.join(" "));
-    }
-    if let Some(umask) = attributes.umask {
-        line("UMask", &format!("{umask:04o}"));
-    }
-    if let Some(nice) = attributes.nice {
-        line("Nice", &nice.to_string());
-    }
-    if let Some(priority) = attributes.io_priority {
-        let class = match priority.class {
-            IoClass::RealTime => "realtime",
-            IoClass::BestEffort => "best-effort",
-            IoClass::Idle => "idle",
-        };
-        line("IOSchedulingClass", class);
-        line("IOSchedulingPriority", &priority.level.to_string());
-    }
-    if !attributes.cpu_affinity.is_empty() {
-        let cpus: Vec<String> = attributes
-            .cpu_affinity
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        line("CPUAffinity", &cpus.join(" "));
-    }
-    if let Some(score) = attributes.oom_score_adj {
-        line("OOMScoreAdjust", &score.to_string());
-    }
-    if attributes.no_new_privs {
-        line("NoNewPrivileges", "yes");
-    }
-    debug_assert!(
-        attributes.session != SessionMode::Inherit,
-        "a service leads a group or a session"
-    );
-    let value =
-        |value: Option<u64>| value.map_or_else(|| "infinity".to_owned(), |value| value.to_string());
-    for limit in &attributes.limits {
-        match limit.resource {
-            Resource::Memory => line("MemoryMax", &value(limit.hard)),
-            Resource::Pids => line("TasksMax", &value(limit.hard)),
-            resource => {
-                let key = format!("Limit{}", resource.name().to_ascii_uppercase());
-                line(
-                    &key,
-                    &format!("{}:{}", value(limit.soft), value(limit.hard)),
-                );
-            }
-        }
-    }
-    let cgroup = attributes.cgroup.as_ref();
-    if let Some((max, period)) =
-        cgroup.and_then(|cgroup| cgroup.cpu_max_us.zip(cgroup.cpu_period_us))
+    let mut attributes = service.attributes.clone();
+    attributes.user = attributes.user.or_else(|| user.map(str::to_owned));
+    for (key, value) in account(&attributes)
+        .iter()
+        .chain(&surroundings(&attributes))
     {
-        line("CPUQuota", &format!("{}%", max * 100 / period.max(1)));
+        line(key, value);
     }
 }
 
@@ -334,15 +275,11 @@ fn exec(argv: &[String], cwd: &Path) -> String {
         if plain && (at > 0 || !word.starts_with(['-', '@', ':', '+', '!', '|'])) {
             return word;
         }
-        percent(&quoted(&word)).replace('$', "$$")
+        systemd::word(OsStr::new(&word))
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
 fn percent(text: &str) -> String {
     text.replace('%', "%%")
-}
-
-fn seconds(seconds: f64) -> String {
-    format!("{seconds}s")
 }
