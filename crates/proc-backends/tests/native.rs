@@ -325,6 +325,43 @@ async fn a_lost_shim_is_replaced_and_no_byte_is_lost() {
     bed.clear().await;
 }
 
+/// Stops a shim as `kill -STOP` does, and waits until it is.
+fn halt(pid: u32) {
+    let shim = proc_core::ProcessHandle::of(pid).unwrap();
+    shim.signal(Signal::STOP).unwrap();
+    while proc_core::list::get(pid).unwrap().state != proc_core::list::State::Stopped {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn a_shim_that_was_stopped_is_continued_by_the_next_request() {
+    let mut bed = Bed::new();
+    let go = bed.fifo("go");
+    let started = bed.start("read x < go; exit 7").await;
+    let shim = bed.shim_pid().await;
+    halt(shim);
+    assert_eq!(bed.shim_pid().await, shim, "the same one answers");
+    let noticed = bed.event().await;
+    assert!(
+        matches!(&noticed.kind, BackendEventKind::Lost { cause } if cause.contains("was stopped")),
+        "{noticed:?}"
+    );
+    let recovered = BackendEventKind::Recovered {
+        started: started.clone(),
+    };
+    assert_eq!(bed.event().await.kind, recovered);
+
+    // The next supervisor finds one that is stopped, too.
+    halt(shim);
+    let mut bed = bed.next_supervisor().await;
+    let adopted = bed.adopt().await;
+    assert_eq!(adopted.status.state, RunState::Running(started));
+    std::fs::write(&go, "x\n").unwrap();
+    assert_eq!(bed.exit().await.end, Some(ProcessEnd::Exited(7)));
+    bed.clear().await;
+}
+
 #[tokio::test]
 async fn a_replacement_stops_what_it_took_over() {
     let mut bed = Bed::new();

@@ -15,6 +15,7 @@ use super::NativeOptions;
 use super::command::{Command, Done, Pending};
 use super::convert;
 use super::link::{Arrived, Link};
+use super::silent::silent;
 use super::takeover::{LocalStop, gone, stop_ended};
 use crate::error::{OperateError, StartError};
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
@@ -68,6 +69,8 @@ pub(super) struct Actor {
     pub(super) local: Option<LocalStop>,
     /// Replacements that were lost in a row.
     pub(super) attempts: u32,
+    /// Whether the shim was found stopped, and has not answered since.
+    pub(super) continued: bool,
 }
 
 impl Actor {
@@ -93,25 +96,35 @@ impl Actor {
             orphan: None,
             local: None,
             attempts: 0,
+            continued: false,
         }
     }
 
     /// Runs until the backend is dropped.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
+            let waiting = self.link.as_ref().and_then(Link::waiting_since);
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.command(command).await,
                     None => return,
                 },
                 arrived = next(&mut self.link) => match arrived {
-                    Some(Arrived::Reply(pending, reply, fds)) => self.reply(pending, reply, fds).await,
-                    Some(Arrived::Notice(notice)) => self.notice(notice).await,
+                    Some(arrived) => self.arrived(arrived).await,
                     None => self.lost().await,
                 },
+                () = silent(waiting) => self.look_at_shim().await,
                 () = gone(&self.orphan) => self.orphan_ended().await,
                 report = stop_ended(&mut self.local) => self.local_stop_ended(report).await,
             }
+        }
+    }
+
+    async fn arrived(&mut self, arrived: Arrived) {
+        self.heard().await;
+        match arrived {
+            Arrived::Reply(pending, reply, fds) => self.reply(pending, reply, fds).await,
+            Arrived::Notice(notice) => self.notice(notice).await,
         }
     }
 

@@ -39,7 +39,9 @@ impl Actor {
             .as_ref()
             .map_or(usual, |record| record.socket.clone());
         match connect_to(&socket).and_then(|socket| Link::new(socket, None)) {
-            Ok(link) => {
+            Ok(mut link) => {
+                // Known before it answers: one that was stopped is continued.
+                link.shim = record.and_then(|record| open(&record.identity));
                 self.link = Some(link);
                 let hello = Request::Hello {
                     role: Role::Controller,

@@ -11,6 +11,7 @@ use proc_shim::{
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use super::command::Pending;
 
@@ -21,6 +22,8 @@ pub(super) struct Link {
     channel: Channel,
     pending: HashMap<u32, Pending>,
     last_id: u32,
+    /// Since when somebody waits and nothing was heard.
+    waiting: Option<Instant>,
     /// The shim as our child, to be reaped; `None` for one that an earlier supervisor started.
     child: Option<Child>,
     /// The shim itself.
@@ -48,6 +51,7 @@ impl Link {
             channel: Channel::new(),
             pending: HashMap::new(),
             last_id: 0,
+            waiting: None,
             child,
             shim,
         })
@@ -64,19 +68,34 @@ impl Link {
         self.channel
             .queue(&encode_request(self.last_id, request), fds)?;
         self.pending.insert(self.last_id, pending);
+        self.waiting.get_or_insert_with(Instant::now);
         // An error here is the end of the connection, and reading will say so after what the
         // shim had to say.
         let _read_tells = self.channel.flush(self.stream.as_fd());
         Ok(())
     }
 
+    /// Returns since when somebody waits and nothing was heard.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting
+    }
+
+    /// Begins to wait anew, if anybody waits.
+    pub(super) fn wait_anew(&mut self) {
+        self.waiting = (!self.pending.is_empty()).then(Instant::now);
+    }
+
     /// Waits for the next message; `None` when the shim is gone. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Option<Arrived> {
         loop {
             match next_incoming(&mut self.channel) {
-                Ok(Some((Incoming::Notice(notice), _))) => return Some(Arrived::Notice(notice)),
+                Ok(Some((Incoming::Notice(notice), _))) => {
+                    self.wait_anew();
+                    return Some(Arrived::Notice(notice));
+                }
                 Ok(Some((Incoming::Reply(id, reply), fds))) => {
                     if let Some(pending) = self.pending.remove(&id) {
+                        self.wait_anew();
                         return Some(Arrived::Reply(pending, reply, fds));
                     }
                     continue;

@@ -6,6 +6,7 @@ mod command;
 mod console;
 mod convert;
 mod link;
+mod silent;
 mod takeover;
 
 use std::collections::HashMap;

@@ -52,6 +52,7 @@ impl Actor {
     /// The connection is at its end.
     pub(super) async fn lost(&mut self) {
         let Some(link) = self.link.take() else { return };
+        self.continued = false;
         let (pending, child, shim) = link.into_parts();
         let end = bury(child, shim.as_ref()).await;
         self.fail_input();
