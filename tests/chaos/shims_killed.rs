@@ -24,7 +24,8 @@ impl Flood {
         let worker = env!("CARGO_BIN_EXE_chaos-worker");
         let mut config = String::from(
             "[defaults]\nstart_seconds = 0\nlog = { max_size = \"1MiB\", keep = \"none\" }\n\
-             restart = { mode = \"always\", initial_delay = \"20ms\", startup_max = \"none\", crash_loop = \"none\" }\n",
+             restart = { mode = \"always\", initial_delay = \"20ms\", max_delay = \"100ms\", max = \"none\", startup_max = \"none\", \
+             crash_loop = \"none\" }\n",
         );
         for name in &names {
             let argv = format!(

@@ -1,9 +1,9 @@
 //! The detached supervisor is killed with -9 at random instants and comes back by itself.
 
-use proc_tests::{Random, full};
+use proc_tests::{Project, Random, full};
 
 use crate::books::Workers;
-use crate::killer::{Killer, pause};
+use crate::killer::{Killer, leader, pause};
 
 #[test]
 fn no_exit_no_line_no_count_is_lost() {
@@ -29,5 +29,42 @@ fn no_exit_no_line_no_count_is_lost() {
         "each time it came back by itself"
     );
     workers.assert_balanced();
+    project.ok(&["down"]);
+}
+
+#[test]
+fn what_shall_die_with_it_does_and_its_comeback_is_told() {
+    let project = Project::with(
+        "[defaults]\nargv = [\"sleep\", \"infinity\"]\nstart_seconds = 0\n\
+         [service.web]\n[service.leash]\ndie_with_supervisor = true\nrestart = \"always\"\n",
+    );
+    project.ok(&["up", "-d"]);
+    let (web, leash) = (leader(&project, "web"), leader(&project, "leash"));
+    let since = project.last_seq();
+    Killer::new(&project).kill_supervisor();
+    let leash = leash.expect("it runs");
+    if let Ok(process) = leash.open() {
+        process.wait(None).expect("a pidfd can be waited for");
+    }
+    project.ok(&["wait", "leash", "--timeout", "60s"]);
+    assert_eq!(
+        leader(&project, "web"),
+        web,
+        "the other one was not touched"
+    );
+    assert_ne!(leader(&project, "leash"), Some(leash), "it came back");
+    let events = project.events();
+    let news = &events[usize::try_from(since).expect("few")..];
+    let told = |event: &&serde_json::Value| {
+        let by = event["cause"]["detail"].as_str().unwrap_or_default();
+        event["cause"]["kind"] == "supervisor" && by.contains("resume")
+    };
+    assert_eq!(news.iter().filter(told).count(), 1, "{news:#?}");
+    let name = project.status()["project"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let info = project.ok(&["daemon", "info", &name]);
+    assert!(info.contains("respawns: 1"), "{info}");
     project.ok(&["down"]);
 }

@@ -360,3 +360,51 @@ pub(crate) fn errno(error: &std::io::Error) -> String {
     let name = NAMES.into_iter().find(|(known, _)| Some(*known) == number);
     name.map_or_else(|| error.to_string(), |(_, name)| name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proc_store::JournalOptions;
+
+    const RECORD: &str = r#"{"service":"web","index":1,"shown":"web","part":"current","state":"stopping","desired":"up","ready":false,"reason":"","run":1,"counted":0,"counters":{"attempt":0,"startup_failures":0,"counted":0,"restarts":[],"crashes":[]},"restarts":0,"attempt":0,"retry_at":null,"last_exit":null,"identity":null,"pgid":null,"started_at":null,"event":null}"#;
+    const EVENT: &str = r#"{"seq":1,"at":"2026-11-28T21:09:39.544Z","service":"web","instance":"web","from":"running","to":"backoff","cause":{"kind":"exit","by":null,"detail":null},"exit":null,"delay_ms":null}"#;
+
+    fn instance(name: &str, event: Option<&str>) -> Job {
+        Job::Instance {
+            name: name.to_owned(),
+            record: serde_json::from_str(RECORD).unwrap(),
+            event: event.map(|event| serde_json::from_str(event).unwrap()),
+        }
+    }
+
+    #[test]
+    fn only_what_a_later_record_says_too_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path().join("shop")).unwrap();
+        let (reports, _reported) = mpsc::unbounded_channel();
+        let mut writer = Writer {
+            journal: Journal::open(state.journal(), JournalOptions::default()).unwrap(),
+            _lock: Arc::new(state.lock().unwrap()),
+            state,
+            reports,
+            queue: VecDeque::new(),
+            handed: None,
+            trouble: false,
+            pause: RETRY.0,
+        };
+        let (done, _answer) = channel();
+        writer.queue.extend([
+            instance("a", Some(EVENT)),
+            Job::Remove("gone".to_owned()),
+            Job::Flush(done),
+            instance("b", None),
+        ]);
+        assert!(writer.is_superseded(&instance("a", None)));
+        assert!(writer.is_superseded(&instance("gone", None)));
+        let told = instance("a", Some(EVENT));
+        assert!(!writer.is_superseded(&told), "its transition is told");
+        let waited_for = instance("b", None);
+        assert!(!writer.is_superseded(&waited_for), "somebody waits for it");
+        assert!(!writer.is_superseded(&instance("c", None)), "nothing later");
+    }
+}
