@@ -55,11 +55,15 @@ fn what_shall_die_with_it_does_and_its_comeback_is_told() {
     assert_ne!(leader(&project, "leash"), Some(leash), "it came back");
     let events = project.events();
     let news = &events[usize::try_from(since).expect("few")..];
-    let told = |event: &&serde_json::Value| {
-        let by = event["cause"]["detail"].as_str().unwrap_or_default();
-        event["cause"]["kind"] == "supervisor" && by.contains("resume")
+    let told = |what: &str| {
+        let told = news.iter().filter(|event| {
+            let detail = event["cause"]["detail"].as_str().unwrap_or_default();
+            event["cause"]["kind"] == "supervisor" && detail.contains(what)
+        });
+        told.count()
     };
-    assert_eq!(news.iter().filter(told).count(), 1, "{news:#?}");
+    assert_eq!(told("resume"), 1, "{news:#?}");
+    assert_eq!(told("the one before ended by signal KILL"), 1, "{news:#?}");
     let name = project.status()["project"]
         .as_str()
         .expect("a name")

@@ -57,6 +57,13 @@ fn down_ends_what_a_dead_supervisor_left() {
     let out = std::io::BufReader::new(up.stdout.take().expect("captured"));
     let mut lines = std::io::BufRead::lines(out).map(|line| line.expect("a line"));
     assert!(lines.any(|line| line.contains("hello")));
+    // What is told to followers is on the disk, and so is the record of who runs.
+    let mut follow = project.spawn(&["events", "-f"]);
+    let out = std::io::BufReader::new(follow.stdout.take().expect("captured"));
+    let mut told = std::io::BufRead::lines(out).map(|line| line.expect("a line"));
+    assert!(told.any(|line| line.contains("-> running")));
+    follow.kill().expect("ours");
+    follow.wait().expect("ends");
     let service = project.pid("web");
     up.kill().expect("ours");
     up.wait().expect("ends");

@@ -2,6 +2,7 @@
 //! manager starts.
 
 use proc_core::Signal;
+use proc_shim::{ExitRecord, RunRecord};
 use proc_spec::Project;
 use proc_supervisor::{Begin, Handle, State, WaitFor, offline};
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +43,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             None => return Err(error),
         },
     };
+    let before = order.is_none().then(|| predecessor(&place)).flatten();
     let mut start = match order {
         Some(order) => options(Begin::ByHand(order.names), order.who),
         None if args.boot && !anything_lives(&place) => {
@@ -60,9 +62,18 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     context.block_on(supervise(
         &place,
         (project, start, launch),
+        before,
         &manager,
         reload,
     ))
+}
+
+/// Says how the supervisor before this one ended, where a keeper has started this one in its place.
+fn predecessor(place: &Place) -> Option<String> {
+    let exited = ExitRecord::read(&place.keeper_dir()).ok()??.exited;
+    let ours = RunRecord::read(&place.keeper_dir()).ok()??.running.run;
+    let end = exited.end.filter(|_| exited.run + 1 == ours)?;
+    Some(format!("the one before {end}"))
 }
 
 /// Whether the supervisor alone is new: then nothing is started that had ended meanwhile.
@@ -76,6 +87,7 @@ fn anything_lives(place: &Place) -> bool {
 async fn supervise(
     place: &Place,
     (project, start, launch): (Project, Start, Option<Launch>),
+    before: Option<String>,
     manager: &Manager,
     reload: impl Fn() -> Result<Project, crate::error::CliError>,
 ) -> Outcome {
@@ -83,6 +95,10 @@ async fn supervise(
     // A terminal that closes is no concern of a supervisor that left it.
     let mut hangup = signal(SignalKind::hangup())?;
     let engine = Engine::start(place, project, start).await?;
+    if let Some(before) = before {
+        // The driver may have ended already.
+        let _gone = engine.handle.tell("supervisor", before).await;
+    }
     Order::done(place);
     drop(launch);
     manager.status("the services are starting");
