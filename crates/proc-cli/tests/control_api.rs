@@ -107,3 +107,17 @@ fn no_more_than_1024_connections() {
     drop(held);
     project.ok(&["status"]);
 }
+
+#[test]
+fn more_instances_than_anybody_can_mean_are_refused() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let answer = exchange(
+        &project,
+        &post("/v1/scale", r#"{"counts":[["web",99999999]]}"#),
+    );
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("more than 10000"), "{answer}");
+    assert_eq!(project.proc(&["scale", "web=99999999"]).code, 2);
+    assert_eq!(project.proc(&["is", "web", "running"]).code, 0);
+}

@@ -219,6 +219,10 @@ fn running_supervisors_are_registered() {
     let entry = json(&project.ok(&["daemon", "info", name, "--json"]));
     assert_eq!(entry["alive"], true);
     assert_eq!(
+        json(&project.ok(&["daemon", "info", "--json"]))["identity"],
+        entry["identity"]
+    );
+    assert_eq!(
         entry["identity"]["pid"],
         project.status()["supervisor"]["pid"]
     );

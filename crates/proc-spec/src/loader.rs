@@ -23,8 +23,8 @@ use crate::service::{Given, service};
 use crate::source::{Origin, read};
 use crate::spec::{Environment, Format, Group, Project, ServiceSpec};
 
-/// The most instances that a command line may ask for.
-const MAX_INSTANCES: u32 = 10_000;
+/// The most instances of one service, whoever asks for them.
+pub const MAX_INSTANCES: u32 = 10_000;
 
 /// Loads a project: which directory to look in, which files, and the caller's environment.
 ///

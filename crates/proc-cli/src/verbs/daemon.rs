@@ -28,9 +28,9 @@ enum What {
     List,
     /// Show one in full
     Info {
-        /// The project
+        /// The project; without it the one of this directory
         #[arg(value_name = "PROJECT")]
-        name: String,
+        name: Option<String>,
     },
     /// Remove the entries of those that are dead
     Prune,
@@ -41,7 +41,8 @@ enum What {
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     match args.what {
         What::List => list(context),
-        What::Info { name } => info(context, &name),
+        What::Info { name: Some(name) } => info(context, &name),
+        What::Info { name: None } => info(context, &context.place()?.project),
         What::Prune => prune(context),
         What::Upgrade(args) => upgrade::run(context, &args),
     }

@@ -1,5 +1,7 @@
 //! `proc scale NAME=N…`.
 
+use proc_spec::MAX_INSTANCES;
+
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::render;
@@ -21,7 +23,11 @@ pub(crate) fn count(text: &str) -> Result<(String, u32), String> {
     }
     let number = number
         .parse()
-        .map_err(|_| format!("`{number}` is not a number of instances"))?;
+        .ok()
+        .filter(|number| *number <= MAX_INSTANCES)
+        .ok_or_else(|| {
+            format!("`{number}` is not a number of instances, expected 0 to {MAX_INSTANCES}")
+        })?;
     Ok((name.to_owned(), number))
 }
 
@@ -38,7 +44,7 @@ mod tests {
     fn counts_are_name_and_number() {
         assert_eq!(count("web=3"), Ok(("web".to_owned(), 3)));
         assert_eq!(count("web=0"), Ok(("web".to_owned(), 0)));
-        for wrong in ["web", "=3", "web=", "web=-1", "web=x", "web=4294967296"] {
+        for wrong in ["web", "=3", "web=", "web=-1", "web=x", "web=10001"] {
             assert!(count(wrong).is_err(), "{wrong}");
         }
     }

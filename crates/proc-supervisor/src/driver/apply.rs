@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proc_spec::{
-    Action as PlanAction, Change as PlanEntry, Project, ServiceSpec, diff, diff_service,
-    instance_name,
+    Action as PlanAction, Change as PlanEntry, MAX_INSTANCES, Project, ServiceSpec, diff,
+    diff_service, instance_name,
 };
 
 use super::adopt::CONFIG;
@@ -249,6 +249,10 @@ impl Driver {
         let known = |name: &String| self.services.get(name).is_some_and(|s| !s.removed);
         if let Some((name, _)) = counts.iter().find(|(name, _)| !known(name)) {
             return drop(reply.send(Err(RequestError::NoSuch(name.clone()))));
+        }
+        if let Some((name, count)) = counts.iter().find(|(_, count)| *count > MAX_INSTANCES) {
+            let text = format!("{count} instances of `{name}` are more than {MAX_INSTANCES}");
+            return drop(reply.send(Err(RequestError::Config(vec![text]))));
         }
         let mut targets = Vec::new();
         for (name, count) in counts {
