@@ -86,6 +86,81 @@ fn a_watchdog_that_is_fed_by_systemd_notify_expires_when_it_is_not() {
     project.ok(&["down"]);
 }
 
+#[test]
+fn more_time_and_an_error_number_are_heard() {
+    let project = Project::with(
+        r#"
+        [service.slow]
+        script = """
+        systemd-notify EXTEND_TIMEOUT_USEC=60000000
+        sleep 2
+        systemd-notify --ready
+        exec sleep 1000
+        """
+        ready = { notify = "socket" }
+        start_timeout = "1s"
+        [service.broken]
+        script = "systemd-notify --status=leaving ERRNO=2; exit 3"
+        ready = { notify = "socket" }
+        restart = "never"
+        "#,
+    );
+    project.run(&["up", "-d"]);
+    let slow = project.instance("slow");
+    assert_eq!(
+        (&slow["ready"], &slow["restarts"]),
+        (&true.into(), &0.into())
+    );
+    let why = project.ok(&["why", "broken"]);
+    assert!(why.contains("ERRNO=2: No such file"), "{why}");
+    project.ok(&["down"]);
+}
+
+/// Keeps a file without a name at its supervisor, and finds it again.
+const KEEPER: &str = r#"
+import array, os, signal, socket
+path = os.environ["NOTIFY_SOCKET"]
+path = "\0" + path[1:] if path[0] == "@" else path
+tell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+tell.connect(path)
+names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+if "kept" in names:
+    fd = 3 + names.index("kept")
+    os.lseek(fd, 0, 0)
+    seen = os.read(fd, 100).decode()
+else:
+    fd = os.memfd_create("kept")
+    os.write(fd, b"written by %d" % os.getpid())
+    socket.send_fds(tell, [b"FDSTORE=1\nFDNAME=kept"], [fd])
+    seen = "nothing"
+tell.send(b"READY=1\nSTATUS=found " + seen.encode())
+while True:
+    signal.pause()
+"#;
+
+#[test]
+fn a_stored_descriptor_comes_back_after_restarts_and_kills() {
+    let project = Project::new();
+    project.write("keeper.py", KEEPER);
+    let config = format!(
+        "[service.keeper]\nargv = [\"{}\", \"keeper.py\"]\nready = {{ notify = \"socket\" }}\n\
+         restart = {{ initial_delay = 0 }}\n",
+        python("python").display()
+    );
+    project.write("proc.toml", config);
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.instance("keeper")["status_text"], "found nothing");
+    let first = format!("found written by {}", project.pid("keeper"));
+    project.ok(&["restart", "keeper"]);
+    project.ok(&["wait", "keeper", "--for", "ready", "--timeout", "60s"]);
+    assert_eq!(project.instance("keeper")["status_text"], first);
+    let seen = project.last_seq();
+    project.ok(&["signal", "KILL", "keeper"]);
+    until(&project, seen, |event| event["to"] == "running");
+    assert_eq!(project.instance("keeper")["status_text"], first);
+    project.ok(&["down"]);
+}
+
 const SDNOTIFY: &str = r#"
 import os, signal, sdnotify
 tell = sdnotify.SystemdNotifier(debug=True).notify

@@ -869,6 +869,39 @@ async fn group_strategies_follow_otps_truth_table() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_has_a_budget_of_its_own() {
+    use proc_spec::{Group, Strategy};
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let all = ["a", "b", "c", "other"];
+    let mut options = options(&fake, dir.path(), all.map(service).to_vec());
+    let group = Group {
+        members: names(&["a", "b", "c"]),
+        strategy: Strategy::OneForOne,
+        restart_budget: Some(proc_policy::BucketRate {
+            burst: 1,
+            every: secs(20),
+        }),
+    };
+    options.project.groups.insert("few".to_owned(), group);
+    let handle = proc_supervisor::Supervisor::start(options).await.unwrap();
+    assert!(settled(&handle).await.ok());
+    let begin = tokio::time::Instant::now();
+    for name in all {
+        fake.end(name, ProcessEnd::Exited(1)).await;
+    }
+    tokio::time::sleep(secs(50)).await;
+    let again = |name: &str| (fake.starts_of(name)[1] - begin).as_secs();
+    let mut members = ["a", "b", "c"].map(again);
+    members.sort_unstable();
+    assert!(members[0] < 1 && again("other") < 1, "{members:?}");
+    assert!(
+        (20..21).contains(&members[1]) && (40..41).contains(&members[2]),
+        "{members:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_can_restart_as_one() {
     use proc_spec::{Group, Strategy};
     let dir = tempfile::tempdir().unwrap();

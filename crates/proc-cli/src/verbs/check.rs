@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, _: Args) -> Outcome {
             .map(|service| service.name.as_str())
             .collect(),
         warnings: project
-            .warnings
+            .lint()
             .iter()
             .map(ToString::to_string)
             .chain(weaker)

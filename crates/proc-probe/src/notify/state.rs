@@ -15,6 +15,8 @@ pub enum NotifyChange {
     Stopping,
     /// The text of its status is new.
     Status(String),
+    /// The service has met this error, by its number in errno(3).
+    Errno(i32),
     /// Another process is the main one from here on.
     MainPid(u32),
     /// The current timeout, of a start, reload or stop, is at least this long from now.
@@ -70,7 +72,12 @@ impl NotifyState {
             self.status = Some(status.clone());
             changes.push(NotifyChange::Status(status.clone()));
         }
-        self.errno = message.errno.or(self.errno);
+        if let Some(errno) = message.errno
+            && self.errno != Some(errno)
+        {
+            self.errno = Some(errno);
+            changes.push(NotifyChange::Errno(errno));
+        }
         if let Some(longer) = message.extend_timeout {
             changes.push(NotifyChange::ExtendTimeout(longer));
         }

@@ -223,6 +223,9 @@ impl Driver {
             };
             let reload = service.spec.reload_signal;
             let name = self.shown(&key);
+            if let Some((sent, instance)) = signal.or(reload).zip(self.instances.get_mut(&key)) {
+                instance.sent = Some((instance.last_run, sent.raw(), who.clone()));
+            }
             work.spawn(async move {
                 let sent = match (signal, reload) {
                     (Some(signal), _) => backend.signal(&key, signal, SignalTarget::Leader).await,

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::follow::Held;
 use super::notify::Notify;
-use crate::machine::{Machine, Phase};
+use crate::machine::{Machine, Phase, Transition};
 use crate::record::InstanceRecord;
 pub(crate) use crate::record::Part;
 use crate::view::{LastExit, SurvivorView, Who};
@@ -32,6 +32,8 @@ pub(crate) struct Instance {
     pub(crate) last_exit: Option<LastExit>,
     /// The code of a last start that never became a process: 127, 126 or 125.
     pub(crate) not_run: Option<i32>,
+    /// The last signal that somebody had sent to it: to which run, its number, and who.
+    pub(crate) sent: Option<(u64, i32, Who)>,
     /// The highest run number seen.
     pub(crate) last_run: u64,
     /// Where the output of the run before the present one ended.
@@ -98,6 +100,7 @@ impl Instance {
             held: None,
             last_exit: None,
             not_run: None,
+            sent: None,
             last_run: 0,
             log_from: LogOffsets::default(),
             ended_here: false,
@@ -121,6 +124,17 @@ impl Instance {
             note: String::new(),
             forgetting: false,
             saved: None,
+        }
+    }
+
+    /// Names who sent the signal that ended a run, where it went through us: a parent is not told by the kernel.
+    pub(crate) fn name_sender(&self, told: &mut Transition) {
+        let fatal = told.exit.as_ref().and_then(|exit| exit.signal);
+        if let (None, Some(fatal), Some((run, sent, who))) = (&told.by, fatal, &self.sent)
+            && *run == self.last_run
+            && *sent == fatal
+        {
+            told.by = Some(who.clone());
         }
     }
 

@@ -306,7 +306,12 @@ impl Driver {
                 Action::End => self.end(key),
                 Action::Schedule => self.schedule(key),
                 Action::Another => self.start_another(key),
-                Action::Tell(transition) => told.push(transition),
+                Action::Tell(mut transition) => {
+                    if let Some(instance) = self.instances.get(key) {
+                        instance.name_sender(&mut transition);
+                    }
+                    told.push(transition);
+                }
             }
         }
         self.record(key, told);

@@ -191,6 +191,14 @@ impl Driver {
             Said::Ready(ready, how) => self.feed(key, ready, how),
             Said::MainPid(pid) => self.main_named(key, pid),
             Said::Status(text) => instance.status_text = Some(text),
+            Said::Errno(number) => {
+                let error = std::io::Error::from_raw_os_error(number);
+                let note =
+                    instance
+                        .machine
+                        .note("notify", None, format!("ERRNO={number}: {error}"));
+                self.perform(key, vec![note]);
+            }
             Said::Extend(time) => self.drive(key, Event::Extend(time)),
             Said::Unhealthy(evidence) => {
                 self.drive(
@@ -277,6 +285,8 @@ pub(crate) enum Said {
     Status(String),
     /// Another process of the tree is the main one.
     MainPid(u32),
+    /// The number of an error that it has met.
+    Errno(i32),
     /// The start may take at least this long from now.
     Extend(Duration),
     /// It is to be replaced.
@@ -359,6 +369,7 @@ impl Hearing {
                 NotifyChange::Reloading => self.say(Said::Ready(false, "RELOADING=1")).await,
                 NotifyChange::Stopping => self.say(Said::Ready(false, "STOPPING=1")).await,
                 NotifyChange::Status(text) => self.say(Said::Status(text)).await,
+                NotifyChange::Errno(number) => self.say(Said::Errno(number)).await,
                 NotifyChange::ExtendTimeout(time) => self.say(Said::Extend(time)).await,
                 NotifyChange::WatchdogTrigger => {
                     self.say(Said::Unhealthy("watchdog: WATCHDOG=trigger"))

@@ -1,0 +1,226 @@
+//! What the keys of a service promise over its life, with the built program.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+
+use common::TestProject;
+use serde_json::Value;
+
+/// Follows the events after `since` until one is as asked for.
+#[track_caller]
+fn until(project: &TestProject, since: u64, what: impl Fn(&Value) -> bool) -> Value {
+    let mut follow = project.spawn(&["events", "--json", "-f", "--since", &since.to_string()]);
+    let lines = BufReader::new(follow.stdout.take().expect("it is a pipe")).lines();
+    let mut events = lines
+        .map_while(Result::ok)
+        .map(|line| serde_json::from_str(&line).expect("an event is a JSON line"));
+    let found = events.find(&what);
+    follow.kill().expect("it is ours");
+    common::wait(follow);
+    found.expect("the events go on")
+}
+
+fn events(project: &TestProject) -> Vec<Value> {
+    let lines = project.ok(&["events", "--json"]);
+    let events = lines.lines().map(serde_json::from_str);
+    events.map(|e| e.expect("an event is JSON")).collect()
+}
+
+fn last_seq(project: &TestProject) -> u64 {
+    let last = events(project).pop();
+    last.and_then(|e| e["seq"].as_u64())
+        .expect("there are some")
+}
+
+fn hang_up(project: &TestProject) {
+    let pid = project.status()["supervisor"]["pid"].to_string();
+    project.ok(&["kill", "--single", "--signal", "HUP", &pid]);
+}
+
+/// A service that stays; `keys` are further lines of it.
+fn stays(name: &str, keys: &str) -> String {
+    format!("[service.{name}]\nargv = [\"sleep\", \"1000\"]\nstart_seconds = \"50ms\"\n{keys}\n")
+}
+
+#[test]
+fn a_hangup_applies_the_whole_configuration_or_nothing() {
+    let old =
+        stays("same", "") + &stays("web", "env = { A = \"1\", B = \"2\" }") + &stays("gone", "");
+    let project = TestProject::new(&old);
+    project.ok(&["up", "-d"]);
+    let (same, web) = (project.pid("same"), project.pid("web"));
+    let seen = last_seq(&project);
+    let new = stays("same", "") + &stays("web", "env = { A = \"1\" }") + &stays("new", "");
+    project.write("proc.toml", &new);
+    hang_up(&project);
+    for name in ["web", "new"] {
+        until(&project, seen, |e| {
+            e["service"] == name && e["to"] == "running"
+        });
+    }
+    until(&project, seen, |e| {
+        e["service"] == "gone" && e["to"] == "stopped"
+    });
+    assert_eq!(project.pid("same"), same, "identical means untouched");
+    assert_ne!(project.pid("web"), web);
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", project.pid("web")));
+    let environment = environment.expect("it is ours");
+    assert!(
+        environment.contains("A=1") && !environment.contains("B=2"),
+        "{environment}"
+    );
+
+    let before = ["same", "web", "new"].map(|name| project.pid(name));
+    let seen = last_seq(&project);
+    project.write(
+        "proc.toml",
+        &(stays("same", "nice = 3") + "[service.web]\ncomand = \"x\"\n"),
+    );
+    hang_up(&project);
+    let told = until(&project, seen, |e| e["cause"]["kind"] == "config");
+    assert!(told.to_string().contains("comand"), "{told}");
+    assert_eq!(["same", "web", "new"].map(|name| project.pid(name)), before);
+}
+
+#[test]
+fn start_retries_have_an_interval_of_their_own() {
+    let project = TestProject::new(
+        "[service.bad]\ncommand = \"false\"\nstart_retries = 2\nstart_retry_interval = \"120ms\"\n",
+    );
+    assert_eq!(project.proc(&["up", "-d"]).code, 1);
+    let bad = project.instance("bad");
+    assert_eq!(
+        (&bad["state"], &bad["restarts"]),
+        (&"failed".into(), &2.into())
+    );
+    let delays: Vec<Value> = events(&project)
+        .into_iter()
+        .filter(|e| e["to"] == "backoff")
+        .map(|e| e["delay_ms"].clone())
+        .collect();
+    assert_eq!(delays, [120, 120]);
+}
+
+#[test]
+fn codes_and_signals_decide_what_follows() {
+    let project = TestProject::new(
+        r#"
+        [defaults]
+        restart = { startup_max = 1, initial_delay = "10ms" }
+        [service.code]
+        script = "exit 78"
+        restart = { no_restart_on = [78] }
+        [service.other-code]
+        script = "exit 77"
+        restart = { no_restart_on = [78], startup_max = 1, initial_delay = "10ms" }
+        [service.signal]
+        script = "kill -TERM $$$$"
+        restart = { no_restart_on = ["TERM"] }
+        [service.other-signal]
+        script = "kill -KILL $$$$"
+        restart = { no_restart_on = ["TERM"], startup_max = 1, initial_delay = "10ms" }
+        [service.success]
+        script = "exit 7"
+        restart = { success_codes = [7] }
+        [service.no-success]
+        script = "exit 0"
+        restart = { success_codes = [7], startup_max = 1, initial_delay = "10ms" }
+        "#,
+    );
+    assert_eq!(project.proc(&["up", "-d"]).code, 1);
+    for (name, state, restarts) in [
+        ("code", "exited", 0),
+        ("other-code", "failed", 1),
+        ("signal", "exited", 0),
+        ("other-signal", "failed", 1),
+        ("success", "exited", 0),
+        ("no-success", "failed", 1),
+    ] {
+        let instance = project.instance(name);
+        let found = (&instance["state"], &instance["restarts"]);
+        assert_eq!(found, (&state.into(), &restarts.into()), "{name}");
+    }
+}
+
+#[test]
+fn what_has_failed_tries_afresh_after_its_cool_down() {
+    let project = TestProject::new(
+        r#"
+        [service.cool]
+        script = "[ -e once ] && exec sleep 1000; : > once; exit 1"
+        start_seconds = "50ms"
+        restart = { startup_max = 0, cool_down = "200ms" }
+        "#,
+    );
+    project.proc(&["up", "-d"]);
+    until(&project, 0, |e| e["to"] == "running");
+    let states: Vec<Value> = events(&project)
+        .into_iter()
+        .filter(|e| e["service"] == "cool")
+        .map(|e| e["to"].clone())
+        .collect();
+    assert_eq!(states, ["starting", "failed", "starting", "running"]);
+}
+
+#[test]
+fn why_names_who_sent_a_fatal_signal() {
+    let project = TestProject::new(&stays("web", "restart = \"never\""));
+    project.ok(&["up", "-d"]);
+    project.ok(&["signal", "KILL", "web"]);
+    until(&project, 0, |e| e["to"] == "exited");
+    let why = project.ok(&["why", "web"]);
+    let uid = rustix::process::getuid().as_raw();
+    let by = format!("by `signal` of uid {uid}");
+    let said = why
+        .lines()
+        .any(|l| l.contains("signal 9") && l.contains(&by));
+    assert!(said, "{why}");
+    // A kill from elsewhere is nobody's that we know of.
+    project.ok(&["start", "web"]);
+    let seen = last_seq(&project);
+    let pid = project.pid("web").to_string();
+    project.ok(&["kill", "--single", "--signal", "KILL", &pid]);
+    let exit = until(&project, seen, |e| e["to"] == "exited");
+    assert_eq!(exit["cause"]["by"], Value::Null);
+}
+
+#[test]
+fn names_take_globs_and_groups() {
+    let all = ["web-a", "web-b", "db"]
+        .map(|name| stays(name, ""))
+        .concat();
+    let project = TestProject::new(&format!("[groups]\nback = [\"db\", \"web-b\"]\n{all}"));
+    project.ok(&["up", "-d"]);
+    let states = || ["web-a", "web-b", "db"].map(|name| project.instance(name)["state"].clone());
+    project.ok(&["stop", "web-*"]);
+    assert_eq!(states(), ["stopped", "stopped", "running"]);
+    project.ok(&["start", "@back"]);
+    assert_eq!(states(), ["stopped", "running", "running"]);
+    project.ok(&["stop", "@back"]);
+    assert_eq!(states(), ["stopped", "stopped", "stopped"]);
+}
+
+#[test]
+fn check_warns_of_a_budget_that_never_trips_and_the_schema_knows_every_key() {
+    let budget = "restart = { crash_loop = { count = 9, within = \"1s\" }, jitter = \"none\" }";
+    let project = TestProject::new(&stays("web", budget));
+    let check = project.proc(&["check"]);
+    let said = format!("{}{}", check.stdout, check.stderr);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(
+        said.contains("warning") && said.contains("crash_loop"),
+        "{check:?}"
+    );
+    let schema: Value = serde_json::from_str(&project.ok(&["schema"])).expect("it is JSON");
+    let text = schema.to_string();
+    for key in [
+        "start_retry_interval",
+        "no_restart_on",
+        "on_restart",
+        "notify_fd",
+        "overlap",
+    ] {
+        assert!(text.contains(&format!("\"{key}\"")), "{key}");
+    }
+}
