@@ -224,3 +224,55 @@ fn check_warns_of_a_budget_that_never_trips_and_the_schema_knows_every_key() {
         assert!(text.contains(&format!("\"{key}\"")), "{key}");
     }
 }
+
+#[test]
+fn three_probes_at_once_each_have_their_say() {
+    let project = TestProject::new(
+        r#"
+        [service.web]
+        script = "rm -f dead; exec sleep 1000"
+        start_seconds = "50ms"
+        startup = { file = "started", interval = "50ms" }
+        ready = { exec = "test -e ready", interval = "50ms", failures = 1 }
+        alive = { exec = "test ! -e dead", interval = "50ms", failures = 2 }
+        restart = { initial_delay = "10ms" }
+        autostart = false
+        [service.other]
+        script = "exec sleep 1000"
+        start_seconds = "50ms"
+        "#,
+    );
+    project.ok(&["up", "-d"]);
+    let seen = last_seq(&project);
+    let start = project.spawn(&["start", "web"]);
+    let web = |e: &Value, to: &str| e["service"] == "web" && e["to"] == to;
+    until(&project, seen, |e| web(e, "starting"));
+    project.write("started", "");
+    let running = until(&project, seen, |e| web(e, "running"));
+    assert_eq!(running["ready"], false, "{running}");
+    project.write("ready", "");
+    project.ok(&["wait", "web", "--for", "ready", "--timeout", "60s"]);
+    assert_eq!(common::wait(start).code, 0);
+    let seen = last_seq(&project);
+    std::fs::remove_file(project.path().join("ready")).expect("it is ours");
+    let not_ready = until(&project, seen, |e| e["ready"] == false);
+    assert_eq!(not_ready["to"], "running", "not being ready ends nobody");
+    project.write("ready", "");
+    until(&project, seen, |e| e["ready"] == true);
+
+    let old = project.pid("web");
+    let seen = last_seq(&project);
+    project.write("dead", "");
+    until(&project, seen, |e| {
+        e["to"] == "backoff" && e["cause"]["kind"] == "probe"
+    });
+    until(&project, seen, |e| {
+        e["to"] == "running" && e["ready"] == true
+    });
+    assert_ne!(project.pid("web"), old);
+    let why = project.ok(&["why", "web"]);
+    assert!(
+        why.contains("exec test ! -e dead: exited with code 1"),
+        "{why}"
+    );
+}
