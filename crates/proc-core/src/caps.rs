@@ -1,11 +1,10 @@
 //! What this system can do, found out by trying it, and what is done where it cannot.
 
 use std::fmt;
-use std::os::fd::AsFd;
 
-use crate::sys::pidfd::{self, Whom};
-use crate::sys::pidfs;
-use crate::{Cgroup, Signal, list};
+use crate::sys::pidfd::{self, Pidfd, Whom};
+use crate::sys::{self, pidfs};
+use crate::{Cgroup, Signal};
 
 /// One thing a system may or may not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +42,7 @@ impl Capabilities {
     /// Tries everything; takes about a millisecond, starts one `true`, and leaves nothing behind.
     pub fn probe() -> Self {
         let own = pidfd::open(std::process::id()).ok();
-        let own = own.as_ref().map(AsFd::as_fd);
+        let own = own.as_ref();
         let handle = own.and_then(pidfs::handle);
         let cgroup = Cgroup::own();
         let mut all = Vec::new();
@@ -51,7 +50,9 @@ impl Capabilities {
             all.push(Capability {
                 name,
                 works,
-                line: if works { uses } else { instead }.to_owned(),
+                line: sys::caps::line(name, works)
+                    .unwrap_or(if works { uses } else { instead })
+                    .to_owned(),
             });
         };
         add(
@@ -86,13 +87,13 @@ impl Capabilities {
         );
         add(
             "children files",
-            list::has_children_files(),
+            sys::caps::has_children_files(),
             "a tree is walked at the cost of its own size",
             "a tree is walked by scanning every process of the machine",
         );
         add(
             "subreaper",
-            rustix::process::child_subreaper().is_ok(),
+            sys::caps::has_subreaper(),
             "the shim inherits every orphan of its tree and proves that nobody is left",
             "orphans escape; a stop is best effort",
         );
@@ -154,8 +155,8 @@ impl fmt::Display for Capabilities {
 }
 
 /// Whether the kernel tells an end can only be seen after one: a child that ends at once.
-fn knows_exit_info(fd: std::os::fd::BorrowedFd<'_>) -> bool {
-    if pidfd::info(fd, pidfd::INFO_EXIT).is_err() {
+fn knows_exit_info(fd: &Pidfd) -> bool {
+    if !pidfd::has_exit_status(fd) {
         return false;
     }
     let child = crate::Spawn::new("true")
@@ -166,7 +167,7 @@ fn knows_exit_info(fd: std::os::fd::BorrowedFd<'_>) -> bool {
 }
 
 /// An older kernel refuses the flag, whoever is in the group.
-fn knows_group_signals(fd: std::os::fd::BorrowedFd<'_>) -> bool {
+fn knows_group_signals(fd: &Pidfd) -> bool {
     !pidfd::send(fd, Signal::PROBE, Whom::Group)
         .is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
 }

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
-
+use crate::sys::reap;
 use crate::{Identity, ProcessEnd, ProcessHandle, Signal, SignalError, spawn};
 
 /// A child that [`Spawn`](crate::Spawn) started.
@@ -108,7 +107,7 @@ impl Child {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if end.is_none() {
-            *end = reap(&self.handle)?;
+            *end = reap::child(self.handle.pidfd())?;
         }
         Ok(*end)
     }
@@ -132,29 +131,6 @@ impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
-}
-
-/// Reaps one child by its pidfd, so that a stranger's status is never taken.
-fn reap(handle: &ProcessHandle) -> io::Result<Option<ProcessEnd>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    loop {
-        match waitid(WaitId::PidFd(handle.as_fd()), options) {
-            Ok(status) => return Ok(status.and_then(|status| end_of(&status))),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn end_of(status: &WaitIdStatus) -> Option<ProcessEnd> {
-    if let Some(code) = status.exit_status() {
-        return Some(ProcessEnd::Exited(code));
-    }
-    let signal = Signal::from_raw(status.terminating_signal()?)?;
-    Some(ProcessEnd::Signaled {
-        signal,
-        core_dumped: status.dumped(),
-    })
 }
 
 /// The writing end of a child's standard input.

@@ -21,10 +21,10 @@ pub enum Disposition {
 /// process of a pid namespace is special: what it neither ignores nor catches does not reach it from within.
 ///
 /// # Errors
-/// `NotFound` when nothing has the number, `InvalidInput` for [`Signal::PROBE`], `InvalidData` when the kernel's text
+/// `NotFound` when nothing has the number, `Unsupported` on macOS, `InvalidInput` for [`Signal::PROBE`], `InvalidData` when the kernel's text
 /// has no such lines.
 pub fn disposition(pid: u32, signal: Signal) -> io::Result<Disposition> {
-    let text = std::fs::read(format!("/proc/{pid}/status")).map_err(|error| {
+    let text = crate::sys::disposition::read(pid).map_err(|error| {
         // A process that ends between open and read.
         if error.raw_os_error() == Some(libc::ESRCH) {
             io::ErrorKind::NotFound.into()

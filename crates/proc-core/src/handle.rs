@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::sys::pidfd::{self, Whom};
+use crate::sys::pidfd::{self, Pidfd, Whom};
+use crate::sys::pidfs;
 use crate::{Identity, IdentityError, Liveness, OpenError, ProcessEnd, Signal};
 
 /// A process itself, not its number: a verified pidfd.
@@ -15,7 +16,7 @@ use crate::{Identity, IdentityError, Liveness, OpenError, ProcessEnd, Signal};
 /// [`Identity::open`], [`Child::handle`](crate::Child::handle), or a descriptor received over a socket.
 #[derive(Debug)]
 pub struct ProcessHandle {
-    fd: OwnedFd,
+    fd: Pidfd,
     identity: Identity,
 }
 
@@ -92,7 +93,8 @@ impl ProcessHandle {
     /// # Errors
     /// When the descriptor is no pidfd, or its process has been reaped or lives in a namespace we cannot see.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let pid = pid_of(&fd)?;
+        let fd = pidfd::from_owned(fd)?;
+        let pid = pidfd::pid_of(&fd)?;
         let identity = Identity::of_fd(pid, &fd, crate::OpenOptions::default()).map_err(
             |error| match error {
                 IdentityError::NotFound { .. } => io::Error::from_raw_os_error(libc::ESRCH),
@@ -112,36 +114,44 @@ impl ProcessHandle {
         match Self::from_fd(fd.try_clone()?) {
             Ok(handle) if handle.identity.same_process(identity) => Ok(handle),
             Ok(_) => Err(gone()),
-            Err(_) => match (crate::sys::pidfs::inode(fd.as_fd()), identity.pidfs_ino) {
-                (Some(now), Some(then)) if now == then => Ok(Self {
-                    fd,
-                    identity: identity.clone(),
-                }),
-                _ => Err(gone()),
-            },
+            Err(_) => {
+                let fd = pidfd::from_owned(fd)?;
+                match (pidfs::inode(&fd), identity.pidfs_ino) {
+                    (Some(now), Some(then)) if now == then => Ok(Self {
+                        fd,
+                        identity: identity.clone(),
+                    }),
+                    _ => Err(gone()),
+                }
+            }
         }
     }
 
     /// Joins a verified pidfd with the record that was verified; the number is the one in our namespace.
-    pub(crate) fn verified(fd: OwnedFd, identity: &Identity) -> Result<Self, OpenError> {
+    pub(crate) fn verified(fd: Pidfd, identity: &Identity) -> Result<Self, OpenError> {
         let mut identity = identity.clone();
         let own = crate::identity::pid_namespace();
         if identity.pid_ns != own {
             let pid = identity.pid;
-            identity.pid = pid_of(&fd).map_err(|source| OpenError::System { pid, source })?;
+            identity.pid =
+                pidfd::pid_of(&fd).map_err(|source| OpenError::System { pid, source })?;
             identity.pid_ns = own;
         }
         Ok(Self { fd, identity })
     }
 
     /// Joins a child of ours, not yet reaped, with its pidfd.
-    pub(crate) const fn of_child(fd: OwnedFd, identity: Identity) -> Self {
+    pub(crate) const fn of_child(fd: Pidfd, identity: Identity) -> Self {
         Self { fd, identity }
     }
 
     /// Returns the number it has (or had) in our pid namespace; for messages, never for signals.
     pub const fn pid(&self) -> u32 {
         self.identity.pid
+    }
+
+    pub(crate) const fn pidfd(&self) -> &Pidfd {
+        &self.fd
     }
 
     /// Returns the record to save.
@@ -154,7 +164,7 @@ impl ProcessHandle {
     /// # Errors
     /// [`SignalError::NoSuchProcess`] once it was reaped. A zombie takes any signal without effect.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
-        pidfd::send(self.fd.as_fd(), signal, Whom::Process)
+        pidfd::send(&self.fd, signal, Whom::Process)
             .map_err(|error| SignalError::from_io(self.pid(), signal, error))
     }
 
@@ -167,7 +177,7 @@ impl ProcessHandle {
     /// [`SignalError::NoSuchProcess`] when nobody is in the group (for example because this process leads none).
     pub fn signal_group(&self, signal: Signal) -> Result<(), SignalError> {
         let pid = self.pid();
-        match pidfd::send(self.fd.as_fd(), signal, Whom::Group) {
+        match pidfd::send(&self.fd, signal, Whom::Group) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 self.signal(Signal::PROBE)?;
                 pidfd::kill_group_number(pid, signal)
@@ -204,11 +214,7 @@ impl ProcessHandle {
 
     /// Returns how it ended, where the kernel tells a non-parent: after it was reaped, since Linux 6.15.
     pub fn exit_info(&self) -> Option<ProcessEnd> {
-        let info = pidfd::info(self.fd.as_fd(), pidfd::INFO_EXIT).ok()?;
-        if info.mask & pidfd::INFO_EXIT == 0 {
-            return None;
-        }
-        ProcessEnd::from_wait_status(info.exit_code)
+        ProcessEnd::from_wait_status(pidfd::exit_status(&self.fd)?)
     }
 
     /// Tells whether the process lives, and how that was found out.
@@ -277,7 +283,7 @@ impl ProcessHandle {
     #[cfg(feature = "async")]
     pub async fn exited(&self) -> io::Result<()> {
         // A descriptor of its own: two waiters of one process must not share a registration.
-        crate::Readiness::new(self.fd.try_clone()?)?
+        crate::Readiness::new(self.fd.as_fd().try_clone_to_owned()?)?
             .readable()
             .await
     }
@@ -292,27 +298,6 @@ impl AsFd for ProcessHandle {
 
 impl From<ProcessHandle> for OwnedFd {
     fn from(handle: ProcessHandle) -> Self {
-        handle.fd
-    }
-}
-
-/// Asks for the number of a pidfd's process in our namespace.
-fn pid_of(fd: &OwnedFd) -> io::Result<u32> {
-    if let Ok(info) = pidfd::info(fd.as_fd(), pidfd::INFO_PID)
-        && info.mask & pidfd::INFO_PID != 0
-        && info.pid != 0
-    {
-        return Ok(info.pid);
-    }
-    use std::os::fd::AsRawFd;
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-    match line.and_then(|pid| pid.trim().parse::<i64>().ok()) {
-        Some(pid) if pid > 0 => u32::try_from(pid).map_err(|_| io::ErrorKind::InvalidData.into()),
-        Some(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the descriptor is no pidfd",
-        )),
+        pidfd::into_owned(handle.fd)
     }
 }

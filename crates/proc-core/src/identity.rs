@@ -1,14 +1,14 @@
 //! Who a process is, in a form that outlives every descriptor and that no recycled pid can fake.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::stat::Stat;
-use crate::sys::{clock, pidfd, pidfs};
+use crate::sys::pidfd::{self, Pidfd};
+use crate::sys::stat::Stat;
+use crate::sys::{boot, clock, pidfs};
 use crate::{ProcessHandle, Signal, SignalError};
 
 /// Which process a pid meant: enough to recognise it later, from another process, and never mistake a successor.
@@ -22,14 +22,14 @@ use crate::{ProcessHandle, Signal, SignalError};
 pub struct Identity {
     /// The number, in the pid namespace `pid_ns`.
     pub pid: u32,
-    /// When it started, in clock ticks since boot.
+    /// When it started, in clock ticks since boot; on macOS in microseconds, by the clock of that moment.
     pub start_ticks: u64,
-    /// The boot it lives in: `/proc/sys/kernel/random/boot_id`.
+    /// The boot it lives in: `/proc/sys/kernel/random/boot_id`, on macOS `kern.bootsessionuuid`.
     pub boot_id: String,
     /// The inode of the pid namespace in which `pid` is its number; 0 is unknown.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub pid_ns: u64,
-    /// The pidfs inode (Linux 6.9).
+    /// The pidfs inode (Linux 6.9); on macOS the kernel's unique number of the process, which is never used twice either.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -158,7 +158,7 @@ pub struct OpenOptions {
 
 /// What one step says.
 enum Step {
-    Opened(OwnedFd),
+    Opened(Pidfd),
     Dead(String),
     Unverified(String),
     /// The kernel, the record or a sandbox has no such way.
@@ -213,19 +213,15 @@ impl Identity {
 
     /// Takes the identity of an open process. What `/proc` says under the number is this process exactly if it has
     /// not been reaped afterwards: until then the number is its own.
-    pub(crate) fn of_fd(
-        pid: u32,
-        fd: &OwnedFd,
-        options: OpenOptions,
-    ) -> Result<Self, IdentityError> {
+    pub(crate) fn of_fd(pid: u32, fd: &Pidfd, options: OpenOptions) -> Result<Self, IdentityError> {
         let stat = read_stat(pid)?;
         let mut identity = Self::from_ticks(pid, stat.start_ticks);
         let allows = |step| options.force_step.is_none_or(|forced| forced == step);
         if allows(OpenStep::Inode) || allows(OpenStep::Handle) {
-            identity.pidfs_ino = pidfs::inode(fd.as_fd());
+            identity.pidfs_ino = pidfs::inode(fd);
         }
         if allows(OpenStep::Handle) {
-            identity.handle = pidfs::handle(fd.as_fd()).map(|handle| handle.to_hex());
+            identity.handle = pidfs::handle(fd).map(|handle| handle.to_hex());
         }
         if identity.pidfs_ino.is_none() {
             outlast_tick(stat.start_ticks, fd);
@@ -300,7 +296,7 @@ impl Identity {
         };
         match pidfs::open(&handle) {
             Ok(fd) => match self.pidfs_ino {
-                Some(ino) if rustix::fs::fstat(&fd).is_ok_and(|stat| stat.st_ino != ino) => {
+                Some(ino) if pidfs::inode(&fd).is_some_and(|found| found != ino) => {
                     Ok(Step::Unverified(
                         "the record's handle and inode contradict each other".to_owned(),
                     ))
@@ -328,7 +324,7 @@ impl Identity {
             Ok(fd) => fd,
             Err(step) => return Ok(step),
         };
-        Ok(match pidfs::inode(fd.as_fd()) {
+        Ok(match pidfs::inode(&fd) {
             Some(found) if found == ino => Step::Opened(fd),
             Some(_) => Step::Dead("its number belongs to another process now".to_owned()),
             // The same boot is the same kernel, which had inodes when the record was made.
@@ -352,7 +348,7 @@ impl Identity {
         // A record with an inode may have been made in the tick of its start, where the start time says too little.
         if self
             .pidfs_ino
-            .is_some_and(|ino| pidfs::inode(fd.as_fd()) != Some(ino))
+            .is_some_and(|ino| pidfs::inode(&fd) != Some(ino))
         {
             return Ok(Step::Dead(
                 "its number belongs to another process now".to_owned(),
@@ -475,7 +471,7 @@ impl Identity {
 }
 
 /// Opens a number; the inner error is a verdict.
-fn open_number(pid: u32) -> io::Result<Result<OwnedFd, Step>> {
+fn open_number(pid: u32) -> io::Result<Result<Pidfd, Step>> {
     match pidfd::open(pid) {
         Ok(fd) => Ok(Ok(fd)),
         Err(error) => match error.raw_os_error() {
@@ -496,12 +492,12 @@ fn pidfds_work() -> bool {
     static WORK: OnceLock<bool> = OnceLock::new();
     *WORK.get_or_init(|| {
         pidfd::open(std::process::id())
-            .is_ok_and(|fd| pidfd::send(fd.as_fd(), Signal::PROBE, pidfd::Whom::Process).is_ok())
+            .is_ok_and(|fd| pidfd::send(&fd, Signal::PROBE, pidfd::Whom::Process).is_ok())
     })
 }
 
 /// Waits, at most 10 ms and not longer than the process lives, until the clock tick of its start is over.
-fn outlast_tick(start_ticks: u64, fd: &OwnedFd) {
+fn outlast_tick(start_ticks: u64, fd: &Pidfd) {
     let deadline = Instant::now() + Duration::from_millis(20);
     while clock::ticks_since_boot() <= start_ticks && Instant::now() < deadline {
         let mut fds = [PollFd::new(fd, PollFlags::IN)];
@@ -521,8 +517,8 @@ fn outlast_tick(start_ticks: u64, fd: &OwnedFd) {
     }
 }
 
-fn is_reaped(fd: &OwnedFd) -> bool {
-    pidfd::send(fd.as_fd(), Signal::PROBE, pidfd::Whom::Process)
+fn is_reaped(fd: &Pidfd) -> bool {
+    pidfd::send(fd, Signal::PROBE, pidfd::Whom::Process)
         .is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
@@ -543,15 +539,11 @@ fn read_stat(pid: u32) -> Result<Stat, IdentityError> {
 /// The id of this boot; empty without `/proc`, where nothing else can be verified either.
 pub(crate) fn boot_id() -> &'static str {
     static BOOT: OnceLock<String> = OnceLock::new();
-    BOOT.get_or_init(|| {
-        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .map(|text| text.trim().to_owned())
-            .unwrap_or_default()
-    })
+    BOOT.get_or_init(boot::id)
 }
 
 /// The inode of our pid namespace, 0 when unknown.
 pub(crate) fn pid_namespace() -> u64 {
     static NAMESPACE: OnceLock<u64> = OnceLock::new();
-    *NAMESPACE.get_or_init(|| rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino))
+    *NAMESPACE.get_or_init(boot::pid_namespace)
 }

@@ -18,6 +18,9 @@
 //!
 //! # Limitations
 //! * Linux 5.3 or newer with `/proc` mounted. Newer kernels add exactness; each is probed, none is required.
+//! * macOS compiles and was never run. There a process is watched by kqueue and known by the kernel's unique number; a signal
+//!   compares that and then uses the pid, there is no subreaper and no cgroup, so every stop is [`Mechanism::GroupWalk`], and
+//!   attributes that the system lacks fail the start. [`caps`] lists what is missing.
 //! * Work handed to another daemon (`systemd-run`, `at`, a container engine) belongs to that daemon's tree.
 //! * [`Mechanism::GroupWalk`] is best effort: a process that left group, session and parent before the stop began is
 //!   not found. The two other means prove that nobody is left.
@@ -41,7 +44,6 @@ mod readiness;
 mod resolve;
 mod signal;
 mod spawn;
-mod stat;
 mod stop;
 #[expect(
     unsafe_code,

@@ -3,13 +3,11 @@
 //! Never reads `/proc/PID/cmdline`: for a process stuck in the kernel that can block for ever. Honours `HOST_PROC`, so
 //! that a container can look at its host.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io;
 
-use crate::stat::Stat;
+use crate::sys::table::{Children, Table};
 
 /// One process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,10 +113,11 @@ pub enum Match {
 /// # Errors
 /// When there is no procfs.
 pub fn all() -> io::Result<Vec<ProcessInfo>> {
-    let root = root();
-    Ok(pids(&root)?
+    let table = Table::chosen();
+    Ok(table
+        .pids()?
         .into_iter()
-        .filter_map(|pid| read(&root, pid).ok())
+        .filter_map(|pid| read(&table, pid).ok())
         .collect())
 }
 
@@ -127,7 +126,7 @@ pub fn all() -> io::Result<Vec<ProcessInfo>> {
 /// # Errors
 /// `NotFound` when nothing has the number.
 pub fn get(pid: u32) -> io::Result<ProcessInfo> {
-    read(&root(), pid)
+    read(&Table::chosen(), pid)
 }
 
 /// Returns the children of a process.
@@ -135,12 +134,12 @@ pub fn get(pid: u32) -> io::Result<ProcessInfo> {
 /// # Errors
 /// `NotFound` when nothing has the number.
 pub fn children(pid: u32) -> io::Result<Vec<ProcessInfo>> {
-    let root = root();
-    read(&root, pid)?;
-    Ok(Children::new(&root)
+    let table = Table::chosen();
+    read(&table, pid)?;
+    Ok(Children::new(&table)
         .of(pid)
         .into_iter()
-        .filter_map(|child| read(&root, child).ok())
+        .filter_map(|child| read(&table, child).ok())
         .collect())
 }
 
@@ -151,15 +150,15 @@ pub fn children(pid: u32) -> io::Result<Vec<ProcessInfo>> {
 /// # Errors
 /// `NotFound` when nothing has the number.
 pub fn descendants(pid: u32) -> io::Result<Vec<ProcessInfo>> {
-    let root = root();
-    read(&root, pid)?;
-    let mut children = Children::new(&root);
+    let table = Table::chosen();
+    read(&table, pid)?;
+    let mut children = Children::new(&table);
     let (mut found, mut seen, mut next) = (Vec::new(), HashSet::from([pid]), 0);
     let mut queue = children.of(pid);
     while let Some(pid) = queue.get(next).copied() {
         next += 1;
         if seen.insert(pid)
-            && let Ok(info) = read(&root, pid)
+            && let Ok(info) = read(&table, pid)
         {
             found.push(info);
             queue.extend(children.of(pid));
@@ -173,13 +172,13 @@ pub fn descendants(pid: u32) -> io::Result<Vec<ProcessInfo>> {
 /// # Errors
 /// When there is no procfs.
 pub fn find(name: &str, how: Match) -> io::Result<Vec<ProcessInfo>> {
-    let root = root();
+    let table = Table::chosen();
     let mut found = all()?;
     found.retain(|info| {
         !matches!(info.state, State::Zombie | State::Dead)
             && match how {
                 Match::Substring => info.comm.contains(name),
-                Match::Exact => is_named(&root, info, name),
+                Match::Exact => is_named(&table, info, name),
             }
     });
     Ok(found)
@@ -190,10 +189,10 @@ pub fn find(name: &str, how: Match) -> io::Result<Vec<ProcessInfo>> {
 /// # Errors
 /// When there is no procfs.
 pub fn count_by_state() -> io::Result<BTreeMap<State, usize>> {
-    let root = root();
+    let table = Table::chosen();
     let mut counts = BTreeMap::new();
-    for pid in pids(&root)? {
-        if let Ok(stat) = Stat::read(&root, pid) {
+    for pid in table.pids()? {
+        if let Ok(stat) = table.stat(pid) {
             *counts.entry(State::from_letter(stat.state)).or_insert(0) += 1;
         }
     }
@@ -203,7 +202,7 @@ pub fn count_by_state() -> io::Result<BTreeMap<State, usize>> {
 /// The kernel's limit for a name, its NUL aside.
 const COMM: usize = 15;
 
-fn is_named(root: &Path, info: &ProcessInfo, name: &str) -> bool {
+fn is_named(table: &Table, info: &ProcessInfo, name: &str) -> bool {
     if name.len() <= COMM {
         return info.comm == name;
     }
@@ -211,7 +210,7 @@ fn is_named(root: &Path, info: &ProcessInfo, name: &str) -> bool {
     if info.comm != cut {
         return false;
     }
-    let Ok(exe) = std::fs::read_link(root.join(format!("{}/exe", info.pid))) else {
+    let Ok(exe) = table.executable(info.pid) else {
         return true;
     };
     let Some(file) = exe.file_name() else {
@@ -223,116 +222,20 @@ fn is_named(root: &Path, info: &ProcessInfo, name: &str) -> bool {
     file == name || !file.starts_with(&*cut)
 }
 
-fn root() -> PathBuf {
-    std::env::var_os("HOST_PROC")
-        .filter(|root| !root.is_empty())
-        .map_or_else(|| PathBuf::from("/proc"), PathBuf::from)
-}
-
-fn read(root: &Path, pid: u32) -> io::Result<ProcessInfo> {
-    let stat = Stat::read(root, pid)?;
-    let uid = std::fs::metadata(root.join(pid.to_string()))?.uid();
+fn read(table: &Table, pid: u32) -> io::Result<ProcessInfo> {
+    let stat = table.stat(pid)?;
     Ok(ProcessInfo {
         pid,
         ppid: stat.ppid,
         pgid: stat.pgid,
         sid: stat.sid,
-        uid,
+        uid: table.owner(pid)?,
         state: State::from_letter(stat.state),
         start_ticks: stat.start_ticks,
         rss_bytes: stat
             .rss_pages
             .saturating_mul(rustix::param::page_size() as u64),
         comm: stat.name(),
-    })
-}
-
-/// Returns the numbers of all processes.
-pub(crate) fn pids(root: &Path) -> io::Result<Vec<u32>> {
-    let mut pids: Vec<u32> = std::fs::read_dir(root)?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    pids.sort_unstable();
-    Ok(pids)
-}
-
-/// Finds children: from the `children` files, whose cost does not depend on how much else runs, or where the kernel
-/// has none from one scan of everything.
-pub(crate) struct Children<'a> {
-    root: &'a Path,
-    scanned: Option<HashMap<u32, Vec<u32>>>,
-}
-
-impl<'a> Children<'a> {
-    pub(crate) fn new(root: &'a Path) -> Self {
-        let has_files = has_children_files();
-        let scanned = (!has_files).then(|| {
-            let mut map: HashMap<u32, Vec<u32>> = HashMap::new();
-            for pid in pids(root).unwrap_or_default() {
-                if let Ok(stat) = Stat::read(root, pid) {
-                    map.entry(stat.ppid).or_default().push(pid);
-                }
-            }
-            map
-        });
-        Self { root, scanned }
-    }
-
-    /// Returns the children of a process whose number of threads is known: with one, there is one file to read.
-    pub(crate) fn of_known(&mut self, stat: &Stat) -> Vec<u32> {
-        if self.scanned.is_some() || stat.threads != 1 {
-            return self.of(stat.pid);
-        }
-        let (pid, mut found) = (stat.pid, Vec::new());
-        read_children(
-            &self.root.join(format!("{pid}/task/{pid}/children")),
-            &mut found,
-        );
-        found
-    }
-
-    /// Returns the children of one process. A hint: entries may be missing while siblings end.
-    pub(crate) fn of(&mut self, pid: u32) -> Vec<u32> {
-        if let Some(map) = &self.scanned {
-            return map.get(&pid).cloned().unwrap_or_default();
-        }
-        let mut found = Vec::new();
-        let Ok(threads) = std::fs::read_dir(self.root.join(format!("{pid}/task"))) else {
-            return found;
-        };
-        for thread in threads.flatten() {
-            read_children(&thread.path().join("children"), &mut found);
-        }
-        found
-    }
-}
-
-fn read_children(file: &Path, found: &mut Vec<u32>) {
-    // Most have none, so the least that tells is open, read, close.
-    let Ok(mut file) = std::fs::File::open(file) else {
-        return;
-    };
-    let (mut bytes, mut pid) = ([0; 4096], None);
-    while let Ok(read @ 1..) = file.read(&mut bytes) {
-        for byte in &bytes[..read] {
-            if byte.is_ascii_digit() {
-                let digit = u32::from(byte - b'0');
-                pid = Some(pid.unwrap_or(0_u32).wrapping_mul(10).wrapping_add(digit));
-            } else {
-                found.extend(pid.take());
-            }
-        }
-    }
-    found.extend(pid);
-}
-
-/// Says whether the kernel has `/proc/PID/task/TID/children` (CONFIG_PROC_CHILDREN).
-pub(crate) fn has_children_files() -> bool {
-    static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *HAS.get_or_init(|| {
-        let pid = std::process::id();
-        std::fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok()
     })
 }
 
@@ -367,7 +270,7 @@ mod tests {
         let exe = std::env::current_exe().unwrap();
         let name = exe.file_name().unwrap().to_str().unwrap().to_owned();
         assert!(name.len() > COMM);
-        let me = Stat::of(std::process::id()).unwrap();
+        let me = crate::sys::stat::Stat::of(std::process::id()).unwrap();
         if me.comm == name.as_bytes()[..COMM] {
             let found = |name: &str| {
                 find(name, Match::Exact)

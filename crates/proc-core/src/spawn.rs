@@ -409,7 +409,8 @@ fn open_stdio(number: usize, stdio: Stdio) -> io::Result<(Option<OwnedFd>, Optio
             (None, Some(null.into()))
         }
         Stdio::Pipe => {
-            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            let (read, write) = io::pipe()?;
+            let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
             if number == 0 {
                 (Some(write), Some(read))
             } else {

@@ -1,32 +1,30 @@
 //! The members of a tree as `/proc` shows them: the best-effort tier.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::rc::Rc;
 
-use crate::list::Children;
-use crate::stat::Stat;
-use crate::sys::pidfd::{self, Whom};
+use crate::sys::pidfd::{self, Pidfd, Whom};
+use crate::sys::stat::Stat;
+use crate::sys::table::{Children, Table};
 use crate::{ProcessHandle, Signal};
 
 /// A member of the tree, verified at the moment it was met.
 pub(crate) struct Member {
     pub(crate) stat: Stat,
     /// None only for our own child, whose number is its own until we reap it, when no descriptor is left.
-    fd: Option<Rc<OwnedFd>>,
+    fd: Option<Rc<Pidfd>>,
 }
 
 impl Member {
     /// Sends to this process or to nothing.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match &self.fd {
-            Some(fd) => pidfd::send(fd.as_fd(), signal, Whom::Process),
+            Some(fd) => pidfd::send(fd, signal, Whom::Process),
             None => pidfd::kill_number(self.stat.pid, signal),
         }
     }
 
-    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
+    pub(crate) fn into_fd(self) -> Option<Pidfd> {
         Rc::try_unwrap(self.fd?).ok()
     }
 
@@ -43,11 +41,11 @@ pub(crate) enum Root<'a> {
     /// Another process, itself not visited.
     Process(&'a ProcessHandle),
     /// A known member, itself not visited.
-    Pidfd(u32, &'a OwnedFd),
+    Pidfd(u32, &'a Pidfd),
 }
 
-pub(crate) fn is_reaped(fd: &OwnedFd) -> bool {
-    pidfd::send(fd.as_fd(), Signal::PROBE, Whom::Process)
+pub(crate) fn is_reaped(fd: &Pidfd) -> bool {
+    pidfd::send(fd, Signal::PROBE, Whom::Process)
         .is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
@@ -56,10 +54,11 @@ pub(crate) fn is_reaped(fd: &OwnedFd) -> bool {
 /// the visit, so a process killed in its visit leaves no child unseen: it is the subreaper's then.
 pub(crate) fn walk(root: &Root<'_>, visit: &mut dyn FnMut(Member)) {
     let own_pid = std::process::id();
-    let mut children = Children::new(Path::new("/proc"));
+    let table = Table::own();
+    let mut children = Children::new(&table);
     let (root_pid, root_fd) = match root {
         Root::Caller => (own_pid, None),
-        Root::Process(handle) => (handle.pid(), handle.as_fd().try_clone_to_owned().ok()),
+        Root::Process(handle) => (handle.pid(), handle.pidfd().try_clone().ok()),
         Root::Pidfd(pid, fd) => (*pid, fd.try_clone().ok()),
     };
     let of_caller = matches!(root, Root::Caller);
@@ -67,7 +66,7 @@ pub(crate) fn walk(root: &Root<'_>, visit: &mut dyn FnMut(Member)) {
         return;
     }
     let root_fd = root_fd.map(Rc::new);
-    let mut stack: Vec<(u32, u32, Option<Rc<OwnedFd>>)> = children
+    let mut stack: Vec<(u32, u32, Option<Rc<Pidfd>>)> = children
         .of(root_pid)
         .into_iter()
         .rev()
@@ -103,7 +102,8 @@ pub(crate) fn walk(root: &Root<'_>, visit: &mut dyn FnMut(Member)) {
 /// Looks at the caller's descendants without opening them, for counting, never for signalling; says whether it met
 /// them all with looking at no more than `most`.
 pub(crate) fn glance(most: usize, visit: &mut dyn FnMut(Stat)) -> bool {
-    let mut children = Children::new(Path::new("/proc"));
+    let table = Table::own();
+    let mut children = Children::new(&table);
     let mut stack = children.of(std::process::id());
     let mut budget = most;
     while let Some(pid) = stack.pop() {
@@ -127,7 +127,7 @@ pub(super) const MOST: usize = 1 << 22;
 fn verify(
     pid: u32,
     parent: u32,
-    parent_fd: Option<&OwnedFd>,
+    parent_fd: Option<&Pidfd>,
     subreaper: Option<u32>,
 ) -> Option<Member> {
     let opened = pidfd::open(pid);

@@ -47,7 +47,7 @@ impl StopDriver {
                 if stat.pgid == pgid && stat.pid != pgid {
                     keys.push((stat.pid, stat.start_ticks));
                     if stat.is_stopped() {
-                        let same = |now: &crate::stat::Stat| {
+                        let same = |now: &crate::sys::stat::Stat| {
                             now.start_ticks == stat.start_ticks && now.pgid == pgid
                         };
                         stopped.extend(walk::open_if(stat.pid, &same));
@@ -142,7 +142,7 @@ impl StopDriver {
             }
         });
         for stat in stopped {
-            let same = |now: &crate::stat::Stat| now.start_ticks == stat.start_ticks;
+            let same = |now: &crate::sys::stat::Stat| now.start_ticks == stat.start_ticks;
             if let Some(member) = walk::open_if(stat.pid, &same) {
                 let _gone = member.signal(Signal::CONT);
             }
@@ -153,7 +153,7 @@ impl StopDriver {
 
 fn wake_if_stopped(leader: &ProcessHandle, signal: Signal) {
     if signal != Signal::PROBE
-        && crate::stat::Stat::of(leader.pid()).is_ok_and(|stat| stat.is_stopped())
+        && crate::sys::stat::Stat::of(leader.pid()).is_ok_and(|stat| stat.is_stopped())
     {
         let _gone = leader.signal(Signal::CONT);
     }

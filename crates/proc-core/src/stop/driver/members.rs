@@ -1,14 +1,13 @@
 //! Who is there, and who has had a signal.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use super::{Known, StopDriver};
 use crate::stop::target::Scope;
 use crate::stop::walk::{self, Member, Root};
-use crate::sys::pidfd;
-use crate::{ProcessHandle, Signal, list};
+use crate::sys::pidfd::{self, Pidfd};
+use crate::sys::table::Table;
+use crate::{ProcessHandle, Signal};
 
 impl StopDriver {
     /// Everybody alive that the means at hand can find, the leader not always among them.
@@ -64,20 +63,20 @@ impl StopDriver {
         // is so, the number is not given away.
         let pgid = leader.pid();
         let group_lives = || {
-            pidfd::send(leader.as_fd(), Signal::PROBE, pidfd::Whom::Group).is_ok()
+            pidfd::send(leader.pidfd(), Signal::PROBE, pidfd::Whom::Group).is_ok()
                 || !walk_reaped(leader)
         };
         if !group_lives() {
             return found.into_values().collect();
         }
-        for pid in list::pids(Path::new("/proc")).unwrap_or_default() {
+        for pid in Table::own().pids().unwrap_or_default() {
             if pid == pgid || found.contains_key(&pid) {
                 continue;
             }
-            let belongs = |stat: &crate::stat::Stat| {
+            let belongs = |stat: &crate::sys::stat::Stat| {
                 stat.pgid == pgid || (scope == Scope::Tree && stat.sid == pgid)
             };
-            if crate::stat::Stat::of(pid).is_ok_and(|stat| belongs(&stat))
+            if crate::sys::stat::Stat::of(pid).is_ok_and(|stat| belongs(&stat))
                 && let Some(member) = walk::open_if(pid, &belongs)
                 && group_lives()
             {
@@ -126,13 +125,13 @@ impl StopDriver {
 
 /// Says whether the process leads a process group, also when it has ended.
 pub(super) fn leads_group(leader: &ProcessHandle) -> bool {
-    match pidfd::send(leader.as_fd(), Signal::PROBE, pidfd::Whom::Group) {
+    match pidfd::send(leader.pidfd(), Signal::PROBE, pidfd::Whom::Group) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => true,
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => false,
         // Before Linux 6.9.
         Err(_) => {
-            crate::stat::Stat::of(leader.pid()).is_ok_and(|stat| stat.pgid == leader.pid())
+            crate::sys::stat::Stat::of(leader.pid()).is_ok_and(|stat| stat.pgid == leader.pid())
                 && !walk_reaped(leader)
         }
     }
@@ -145,7 +144,7 @@ pub(super) fn walk_reaped(leader: &ProcessHandle) -> bool {
     )
 }
 
-pub(super) fn exited(fd: &OwnedFd) -> bool {
+pub(super) fn exited(fd: &Pidfd) -> bool {
     let mut fds = [rustix::event::PollFd::new(fd, rustix::event::PollFlags::IN)];
     let zero = rustix::event::Timespec {
         tv_sec: 0,
@@ -157,7 +156,7 @@ pub(super) fn exited(fd: &OwnedFd) -> bool {
 /// Opens the members of a cgroup, each verified to be in it while its number is its own.
 pub(super) fn cgroup_members(cgroup: &crate::Cgroup) -> Vec<Member> {
     let pids = cgroup.pids().unwrap_or_default();
-    let inside = |stat: &crate::stat::Stat| cgroup.contains(stat.pid);
+    let inside = |stat: &crate::sys::stat::Stat| cgroup.contains(stat.pid);
     pids.into_iter()
         .filter_map(|pid| walk::open_if(pid, &inside))
         .collect()

@@ -7,12 +7,13 @@ mod proof;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::target::{Scope, StopTarget};
-use crate::sys::{pidfd, sched};
-use crate::{Mechanism, ProcessEnd, Signal, StopReport, StopSequence, StopStep, Survivor, list};
+use crate::sys::pidfd::{self, Pidfd};
+use crate::sys::sched;
+use crate::sys::table::{Children, Table};
+use crate::{Mechanism, ProcessEnd, Signal, StopReport, StopSequence, StopStep, Survivor};
 
 /// How one call of [`StopDriver::poll`] may be used up by a tree that forks as fast as it is killed.
 const SLICE: Duration = Duration::from_millis(50);
@@ -89,7 +90,7 @@ struct Step {
 
 #[derive(Debug)]
 struct Known {
-    fd: OwnedFd,
+    fd: Pidfd,
     start_ticks: u64,
     comm: String,
 }
@@ -171,9 +172,11 @@ impl StopDriver {
             .collect();
         if self.target.subreaper {
             // It is not over before these have ended, whoever else there is.
-            let children = list::Children::new(Path::new("/proc")).of(std::process::id());
+            let children = Children::new(&Table::own()).of(std::process::id());
             let some = children.into_iter().take(WATCHED);
-            fds.extend(some.filter_map(|pid| Some((pidfd::open(pid).ok()?, false))));
+            fds.extend(
+                some.filter_map(|pid| Some((pidfd::into_owned(pidfd::open(pid).ok()?), false))),
+            );
         }
         if let Some(cgroup) = &self.target.cgroup {
             fds.extend(cgroup.events_file().map(|fd| (fd, true)));

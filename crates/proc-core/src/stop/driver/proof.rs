@@ -156,7 +156,7 @@ impl StopDriver {
             .filter(|leader| !leader.has_exited())
         {
             let pid = leader.pid();
-            let (comm, state) = crate::stat::Stat::of(pid)
+            let (comm, state) = crate::sys::stat::Stat::of(pid)
                 .map_or((String::new(), b'?'), |stat| (stat.name(), stat.state));
             let denied = matches!(
                 leader.signal(Signal::PROBE),

@@ -10,26 +10,10 @@ use std::ptr;
 
 use libc::{c_char, c_int, c_long, c_void};
 
-use super::apply::{Failure, Prepared};
-use super::spawn::{Action, Plan, pointers};
+use super::apply::Prepared;
+pub(crate) use crate::sys::spawn::{Fault, LaunchError};
 
-/// What the child could not do.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fault {
-    Attribute(Failure),
-    Descriptors(i32),
-    Chdir(i32),
-    Terminal(i32),
-    Exec(i32),
-}
-
-/// Why nothing was started.
-pub(crate) enum LaunchError {
-    /// Before there was a child.
-    System(io::Error),
-    /// The child said so, and was reaped.
-    Fault(Fault),
-}
+use crate::sys::spawn::{Action, Plan, pointers};
 
 struct Shared<'a> {
     prepared: &'a Prepared,

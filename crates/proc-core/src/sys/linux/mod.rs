@@ -1,13 +1,14 @@
 //! The Linux side of the system calls.
 
 pub(crate) mod apply;
+pub(crate) mod boot;
+pub(crate) mod caps;
 pub(crate) mod clock;
+pub(crate) mod disposition;
+pub(crate) mod groups;
 pub(crate) mod launch;
 pub(crate) mod pidfd;
 pub(crate) mod pidfs;
-#[cfg(feature = "async")]
-pub(crate) mod readiness;
-pub(crate) mod reap;
 pub(crate) mod sched;
-pub(crate) mod spawn;
-pub(crate) mod users;
+pub(crate) mod stat;
+pub(crate) mod table;

@@ -1,9 +1,16 @@
 //! Pidfds: what rustix does not have.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+
+use rustix::process::WaitId;
+
+pub(crate) use crate::sys::kill::{kill_group_number, kill_number};
 
 use crate::Signal;
+
+/// A process: a descriptor that is readable once it has exited.
+pub(crate) type Pidfd = OwnedFd;
 
 /// Who a signal sent through a pidfd is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,33 +24,33 @@ pub(crate) enum Whom {
 /// The kernel's `struct pidfd_info`, first version (64 bytes).
 #[repr(C)]
 #[derive(Default, Clone, Copy)]
-pub(crate) struct Info {
-    pub(crate) mask: u64,
-    pub(crate) cgroup_id: u64,
-    pub(crate) pid: u32,
-    pub(crate) tgid: u32,
-    pub(crate) ppid: u32,
-    pub(crate) ruid: u32,
-    pub(crate) rgid: u32,
-    pub(crate) euid: u32,
-    pub(crate) egid: u32,
-    pub(crate) suid: u32,
-    pub(crate) sgid: u32,
-    pub(crate) fsuid: u32,
-    pub(crate) fsgid: u32,
-    pub(crate) exit_code: i32,
+struct Info {
+    mask: u64,
+    cgroup_id: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    ruid: u32,
+    rgid: u32,
+    euid: u32,
+    egid: u32,
+    suid: u32,
+    sgid: u32,
+    fsuid: u32,
+    fsgid: u32,
+    exit_code: i32,
 }
 
 /// `Info::mask`: pid, tgid and ppid are set.
-pub(crate) const INFO_PID: u64 = 1 << 0;
+const INFO_PID: u64 = 1 << 0;
 /// `Info::mask`: the exit status is set.
-pub(crate) const INFO_EXIT: u64 = 1 << 3;
+const INFO_EXIT: u64 = 1 << 3;
 
 /// `_IOWR(0xFF, 11, struct pidfd_info)`.
 const GET_INFO: u32 = (3 << 30) | (64 << 16) | (0xff << 8) | 11;
 
 /// Opens a process by number. The number must be verified afterwards.
-pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open(pid: u32) -> io::Result<Pidfd> {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw)
@@ -55,7 +62,7 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Sends a signal; 0 only checks that the process has not been reaped.
-pub(crate) fn send(fd: BorrowedFd<'_>, signal: Signal, whom: Whom) -> io::Result<()> {
+pub(crate) fn send(fd: &Pidfd, signal: Signal, whom: Whom) -> io::Result<()> {
     let flags: libc::c_uint = match whom {
         Whom::Process => 0,
         Whom::Group => libc::PIDFD_SIGNAL_PROCESS_GROUP,
@@ -78,7 +85,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, signal: Signal, whom: Whom) -> io::Result
 }
 
 /// Asks the kernel about the process (Linux 6.13; `INFO_EXIT` since 6.15).
-pub(crate) fn info(fd: BorrowedFd<'_>, mask: u64) -> io::Result<Info> {
+fn info(fd: &Pidfd, mask: u64) -> io::Result<Info> {
     let mut info = Info {
         mask,
         ..Info::default()
@@ -92,32 +99,48 @@ pub(crate) fn info(fd: BorrowedFd<'_>, mask: u64) -> io::Result<Info> {
     }
 }
 
-/// Sends a signal by number: only for a caller that has just verified the number and has no pidfd.
-pub(crate) fn kill_number(pid: u32, signal: Signal) -> io::Result<()> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .filter(|pid| *pid > 0)
-        .ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: `kill` takes plain numbers; `pid` is positive, so it names one process, never a group.
-    let done = unsafe { libc::kill(pid, signal.raw()) };
-    if done < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+/// Names a child for `waitid`.
+pub(crate) fn wait_id(child: &Pidfd) -> WaitId<'_> {
+    WaitId::PidFd(child.as_fd())
 }
 
-/// Sends a signal to a process group by number: only while the caller knows that the number is still its group.
-pub(crate) fn kill_group_number(pgid: u32, signal: Signal) -> io::Result<()> {
-    let pgid = i32::try_from(pgid)
-        .ok()
-        .filter(|pgid| *pgid > 1)
-        .ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: `kill` takes plain numbers; `-pgid` is below -1, so it names one group, never everybody.
-    let done = unsafe { libc::kill(-pgid, signal.raw()) };
-    if done < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+/// Takes over a descriptor that came from elsewhere; [`pid_of`] tells whether it is a process.
+pub(crate) fn from_owned(fd: OwnedFd) -> io::Result<Pidfd> {
+    Ok(fd)
+}
+
+/// Gives up the descriptor.
+pub(crate) fn into_owned(fd: Pidfd) -> OwnedFd {
+    fd
+}
+
+/// Returns the wait status of a process that ended, where the kernel tells a non-parent.
+pub(crate) fn exit_status(fd: &Pidfd) -> Option<i32> {
+    let info = info(fd, INFO_EXIT).ok()?;
+    (info.mask & INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+/// Says whether the kernel knows such statuses at all.
+pub(crate) fn has_exit_status(fd: &Pidfd) -> bool {
+    info(fd, INFO_EXIT).is_ok()
+}
+
+/// Asks for the number of a pidfd's process in our namespace.
+pub(crate) fn pid_of(fd: &Pidfd) -> io::Result<u32> {
+    if let Ok(info) = info(fd, INFO_PID)
+        && info.mask & INFO_PID != 0
+        && info.pid != 0
+    {
+        return Ok(info.pid);
+    }
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    match line.and_then(|pid| pid.trim().parse::<i64>().ok()) {
+        Some(pid) if pid > 0 => u32::try_from(pid).map_err(|_| io::ErrorKind::InvalidData.into()),
+        Some(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the descriptor is no pidfd",
+        )),
     }
 }

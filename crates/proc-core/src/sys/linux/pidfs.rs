@@ -1,7 +1,9 @@
 //! The file system behind pidfds: inodes that are never used twice, and file handles that reopen a process.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::pidfd::Pidfd;
 
 /// `f_type` of pidfs ("PIDF").
 const PIDFS_MAGIC: u64 = 0x5049_4446;
@@ -56,7 +58,7 @@ impl FileHandle {
 }
 
 /// Returns the inode of a pidfd, where it is one of pidfs (Linux 6.9) and so unique until the next boot.
-pub(crate) fn inode(fd: BorrowedFd<'_>) -> Option<u64> {
+pub(crate) fn inode(fd: &Pidfd) -> Option<u64> {
     let on_pidfs =
         u64::try_from(rustix::fs::fstatfs(fd).ok()?.f_type).is_ok_and(|kind| kind == PIDFS_MAGIC);
     if !on_pidfs {
@@ -66,7 +68,7 @@ pub(crate) fn inode(fd: BorrowedFd<'_>) -> Option<u64> {
 }
 
 /// Returns the file handle of a pidfd, where the kernel gives one (Linux 6.14).
-pub(crate) fn handle(fd: BorrowedFd<'_>) -> Option<FileHandle> {
+pub(crate) fn handle(fd: &Pidfd) -> Option<FileHandle> {
     // Before pidfs a pidfd was an anonymous inode, whose "handle" would not mean the process.
     inode(fd)?;
     let mut raw = RawHandle {
@@ -97,7 +99,7 @@ pub(crate) fn handle(fd: BorrowedFd<'_>) -> Option<FileHandle> {
 }
 
 /// Opens the process a handle was taken from. ESTALE: it has been reaped.
-pub(crate) fn open(handle: &FileHandle) -> io::Result<OwnedFd> {
+pub(crate) fn open(handle: &FileHandle) -> io::Result<Pidfd> {
     match open_at(FD_PIDFS_ROOT, handle) {
         // Before 6.17 there is no such root: any pidfd, our own for one, names the file system.
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => {

@@ -6,6 +6,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use super::prepared::Failure;
+
 /// One step the child takes before exec.
 pub(crate) enum Action<'a> {
     /// `dup2(from, to)`; the copy is not close-on-exec.
@@ -21,6 +23,24 @@ pub(crate) struct Plan<'a> {
     pub(crate) envp: &'a [CString],
     pub(crate) actions: &'a [Action<'a>],
     pub(crate) own_group: bool,
+}
+
+/// What the child could not do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    Attribute(Failure),
+    Descriptors(i32),
+    Chdir(i32),
+    Terminal(i32),
+    Exec(i32),
+}
+
+/// Why nothing was started.
+pub(crate) enum LaunchError {
+    /// Before there was a child.
+    System(io::Error),
+    /// The child said so, and was reaped.
+    Fault(Fault),
 }
 
 fn check(code: libc::c_int) -> io::Result<()> {

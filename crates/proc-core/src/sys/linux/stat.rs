@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::sys::clock;
+use super::clock;
 
 /// More than the kernel ever writes: 52 fields, of which the name has 64 bytes at most and the others 20 digits.
 const LONGEST: usize = 2048;

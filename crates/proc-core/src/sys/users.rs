@@ -130,20 +130,17 @@ pub(crate) fn group(name: &str) -> io::Result<Option<u32>> {
 /// Returns the supplementary groups of a user, `gid` among them.
 pub(crate) fn groups_of(user: &str, gid: u32) -> io::Result<Vec<u32>> {
     let user = CString::new(user)?;
-    let mut count: libc::c_int = 64;
+    let mut room = 64;
     loop {
-        let mut groups = vec![0; count.max(1) as usize];
-        let before = count;
-        // SAFETY: `groups` has room for `count` numbers.
-        let done =
-            unsafe { libc::getgrouplist(user.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
-        if done >= 0 {
-            groups.truncate(count.max(0) as usize);
+        let mut groups = vec![0; room];
+        let (complete, count) = super::groups::list(&user, gid, &mut groups);
+        if complete {
+            groups.truncate(count);
             return Ok(groups);
         }
         // It says how many there are; where it does not, more room is the only thing to try.
-        count = count.max(before.saturating_mul(2));
-        if count > 65536 {
+        room = count.max(room * 2);
+        if room > 65536 {
             return Err(io::Error::from_raw_os_error(libc::E2BIG));
         }
     }
