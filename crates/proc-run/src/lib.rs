@@ -55,6 +55,7 @@ mod restart;
 mod run;
 mod script;
 mod supervise;
+mod sys;
 
 pub use captured::Captured;
 pub use command::{Command, Input};

@@ -1,14 +1,10 @@
 //! Bash scripts: in a file that is removed in every outcome, or inline, without any disk.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tempfile::TempPath;
 use thiserror::Error;
 
@@ -16,6 +12,7 @@ use crate::command::{Command, Input};
 use crate::environment::Environment;
 use crate::program::{FindError, Program};
 use crate::run::{Finished, Run, RunError};
+use crate::sys;
 
 /// The descriptor an inline script is read from: high enough that no script uses it by habit, and
 /// a script that does loses nothing, because bash reads through a copy of its own.
@@ -279,12 +276,13 @@ impl Script {
         match (&self.file, self.inline) {
             (Some(file), false) => command = command.arg(file.as_os_str()),
             (_, true) => {
-                let memory = in_memory(&self.contents(path.as_deref())?).map_err(|source| {
-                    ScriptError::Store {
-                        place: "memory".to_owned(),
-                        source,
-                    }
-                })?;
+                let memory =
+                    sys::in_memory(&self.contents(path.as_deref())?).map_err(|source| {
+                        ScriptError::Store {
+                            place: "memory".to_owned(),
+                            source,
+                        }
+                    })?;
                 command = command
                     .arg(format!("/dev/fd/{INLINE_FD}"))
                     .fd(memory, INLINE_FD);
@@ -395,17 +393,6 @@ impl Prepared {
     pub fn to_run(&self) -> Run {
         Run::new(self.command.clone())
     }
-}
-
-/// A sealed file without a name: what bash reads cannot be changed by what it runs.
-fn in_memory(text: &[u8]) -> io::Result<Arc<OwnedFd>> {
-    let fd = memfd_create(c"script", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut file = File::from(fd);
-    file.write_all(text)?;
-    file.rewind()?;
-    let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    fcntl_add_seals(&file, all)?;
-    Ok(Arc::new(file.into()))
 }
 
 /// Checks that a command can be found before anything runs.

@@ -5,6 +5,7 @@ mod message;
 mod newline;
 mod socket;
 mod state;
+mod sys;
 
 pub use fd_store::{FD_STORE_MAX, FdStore};
 pub use message::{Message, WatchdogPing};

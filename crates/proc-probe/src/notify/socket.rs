@@ -2,27 +2,20 @@
 //! sent each message.
 
 use std::ffi::OsString;
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use proc_core::Readiness;
 use rustix::fs::{Mode, chmod};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SocketAddrUnix, SocketFlags, SocketType, bind, recvmsg, socket_with, sockopt,
-};
+use rustix::net::SocketAddrUnix;
 use thiserror::Error;
 
 use crate::notify::message::Message;
+use crate::notify::sys::{abstract_address, bound, receive_now};
 
-/// The longest datagram that is taken; longer ones are dropped whole.
-const MAX_DATAGRAM: usize = 16 * 1024;
-/// The most descriptors the kernel passes with one message.
-const MAX_FDS: usize = 253;
 /// The longest path of a Unix socket.
 const MAX_PATH: usize = 107;
 
@@ -106,8 +99,7 @@ impl NotifySocket {
             source,
         };
         let name = format!("proc-notify-{:016x}", fnv1a(key.as_os_str().as_bytes()));
-        let address = SocketAddrUnix::new_abstract_name(name.as_bytes())
-            .map_err(|errno| wrap(errno.into()))?;
+        let address = abstract_address(&name).map_err(wrap)?;
         let socket = bound(&address).map_err(wrap)?;
         Ok(NotifySocket {
             socket,
@@ -171,44 +163,6 @@ impl Drop for NotifySocket {
             let _ignored = std::fs::remove_file(path);
         }
     }
-}
-
-fn bound(address: &SocketAddrUnix) -> io::Result<Readiness> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
-    // Before bind: no message may arrive without its credentials.
-    sockopt::set_socket_passcred(&socket, true)?;
-    bind(&socket, address)?;
-    Readiness::new(socket)
-}
-
-/// Takes one datagram; `None` is one without credentials or longer than allowed.
-fn receive_now(socket: BorrowedFd<'_>) -> io::Result<Option<Notification>> {
-    let mut bytes = [0; MAX_DATAGRAM];
-    let mut space =
-        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS), ScmCredentials(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let received = recvmsg(socket, &mut slices, &mut control, flags)?;
-    let mut fds = Vec::new();
-    let mut sender = None;
-    for part in control.drain() {
-        match part {
-            RecvAncillaryMessage::ScmRights(passed) => fds.extend(passed),
-            RecvAncillaryMessage::ScmCredentials(who) => sender = Some(who),
-            _ => {}
-        }
-    }
-    let Some(sender) = sender.filter(|_| !received.flags.contains(ReturnFlags::TRUNC)) else {
-        return Ok(None);
-    };
-    Ok(Some(Notification {
-        pid: sender.pid.as_raw_nonzero().get().unsigned_abs(),
-        uid: sender.uid.as_raw(),
-        message: Message::parse(&bytes[..received.bytes]),
-        fds,
-    }))
 }
 
 /// FNV-1a: stable over builds, which the standard hasher does not promise.
