@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, run as sh, say, within};
-use crate::{deny, outside, suites, tidy};
+use crate::{cross, deny, outside, suites, tidy};
 
 /// How long the unit tests may run; they take three minutes on two cores.
 const UNIT_TESTS: Duration = Duration::from_secs(15 * 60);
@@ -17,11 +17,13 @@ const UNIT_TESTS: Duration = Duration::from_secs(15 * 60);
 pub(crate) fn run(options: &suites::Run) -> Result<()> {
     let unit_tests = || unit_tests(options.full);
     let suites = || suites::run(None, options, &[]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 9] = [
+    let cross = || other_targets(options.full);
+    let steps: [(&str, &dyn Fn() -> Result<()>); 10] = [
         ("format", &format),
         ("tidy", &tidy::run),
         ("clippy", &clippy),
         ("docs", &docs),
+        ("other targets", &cross),
         ("unit tests", &unit_tests),
         ("suites", &suites),
         ("outside", &outside::run),
@@ -65,6 +67,14 @@ fn docs() -> Result<()> {
         "--locked",
     ]);
     sh(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// One target that is no Linux with every change; in full all of them, and what can run is run.
+fn other_targets(full: bool) -> Result<()> {
+    if full {
+        return cross::run(&[], false);
+    }
+    cross::first()
 }
 
 /// Builds first, so that the limit is for the tests alone. In full the properties are tried far longer.
