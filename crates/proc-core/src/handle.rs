@@ -187,6 +187,17 @@ impl ProcessHandle {
         }
     }
 
+    /// Duplicates one of the process's descriptors, close-on-exec here: `pidfd_getfd(2)`.
+    ///
+    /// # Errors
+    /// `EBADF` when it has no such descriptor, `ESRCH` when it has ended, `EPERM` when the kernel does not let us look
+    /// into it.
+    #[cfg(target_os = "linux")]
+    pub fn duplicate_fd(&self, number: i32) -> io::Result<OwnedFd> {
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        Ok(rustix::process::pidfd_getfd(&self.fd, number, flags)?)
+    }
+
     /// Waits until the process has exited, at most `timeout` (`None`: for ever); says whether it has.
     ///
     /// It works for any process, child or not, and does not reap. A child must still be reaped by its parent.

@@ -372,6 +372,7 @@ impl Driver {
         if let Some(instance) = self.instances.get_mut(key) {
             instance.started = Some(started.clone());
         }
+        self.take_back_sockets(key, &started.identity);
         self.restore(key, started.run, age, ready, told);
         let service = self
             .instances

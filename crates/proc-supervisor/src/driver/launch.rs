@@ -31,7 +31,8 @@ impl Driver {
             });
         };
         let mut env = self.environment(key);
-        for (socket, address) in &listen {
+        // Of several with one name the first has the variable: the last that is set wins.
+        for (socket, address) in listen.iter().rev() {
             let name = socket
                 .name
                 .to_uppercase()

@@ -10,10 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proc_backends::{PassedSocket, StartError};
+use proc_core::{Identity, ProcessHandle};
 use proc_spec::ListenAddress;
+use rustix::net::{SocketType, sockopt};
 
 use super::Driver;
 use super::launch::cannot_listen;
+
+/// The descriptor of the first socket that a service is given, `SD_LISTEN_FDS_START`.
+const FIRST_FD: i32 = 3;
 
 impl Driver {
     /// Returns the sockets of an instance with the addresses they are bound to, opening those
@@ -41,6 +46,31 @@ impl Driver {
             sockets.extend(service.sockets.get(&wanted).cloned());
         }
         Ok(sockets)
+    }
+
+    /// Takes the sockets back that an earlier supervisor opened for a service, from the process that it gave them to: so
+    /// they stay open, and where they are, over restarts to come. One that is not found there is opened again then.
+    pub(super) fn take_back_sockets(&mut self, key: &str, identity: &Identity) {
+        let (Some(spec), Some(instance)) = (self.spec_of(key), self.instances.get(key)) else {
+            return;
+        };
+        let Some(service) = self.services.get_mut(&instance.service) else {
+            return;
+        };
+        if service.sockets.len() >= spec.listen.len() {
+            return;
+        }
+        let Ok(process) = identity.open() else { return };
+        for (number, listen) in (FIRST_FD..).zip(&spec.listen) {
+            let wanted = listen.to_string();
+            let taken = given(&process, number).and_then(|fd| recognise(&listen.address, fd));
+            if let (false, Some((fd, address))) = (service.sockets.contains_key(&wanted), taken) {
+                let name = listen.name.clone().unwrap_or_else(|| spec.name.clone());
+                let fd = Arc::new(fd);
+                let socket = PassedSocket { name, fd };
+                service.sockets.insert(wanted, (socket, address));
+            }
+        }
     }
 
     /// Closes the sockets of a service that is down because that was asked.
@@ -100,6 +130,58 @@ fn open(address: &ListenAddress) -> io::Result<(OwnedFd, String)> {
             Ok((socket.into(), path.display().to_string()))
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn given(process: &ProcessHandle, number: i32) -> Option<OwnedFd> {
+    process.duplicate_fd(number).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn given(_: &ProcessHandle, _: i32) -> Option<OwnedFd> {
+    None
+}
+
+/// Returns the socket and where it is bound, if it is the one that was asked for: a process may have put anything else
+/// in its place.
+fn recognise(wanted: &ListenAddress, fd: OwnedFd) -> Option<(OwnedFd, String)> {
+    let stream = matches!(wanted, ListenAddress::Tcp { .. } | ListenAddress::Unix(_));
+    let kind = if stream {
+        SocketType::STREAM
+    } else {
+        SocketType::DGRAM
+    };
+    let fits = sockopt::socket_type(&fd).ok()? == kind
+        && (!stream || sockopt::socket_acceptconn(&fd).ok()?);
+    match wanted {
+        _ if !fits => None,
+        ListenAddress::Tcp { host, port } => {
+            let socket = TcpListener::from(fd);
+            let bound = socket.local_addr().ok()?;
+            is_at(bound, host, *port).then(|| (socket.into(), bound.to_string()))
+        }
+        ListenAddress::Udp { host, port } => {
+            let socket = UdpSocket::from(fd);
+            let bound = socket.local_addr().ok()?;
+            is_at(bound, host, *port).then(|| (socket.into(), bound.to_string()))
+        }
+        ListenAddress::Unix(path) | ListenAddress::UnixDgram(path) => {
+            // The address of either kind reads the same.
+            let socket = UnixDatagram::from(fd);
+            let bound = socket.local_addr().ok()?;
+            let same = match abstract_name(path).ok()? {
+                Some(name) => format!("{name:?}") == format!("{bound:?}"),
+                None => bound.as_pathname() == Some(path.as_path()),
+            };
+            same.then(|| (socket.into(), path.display().to_string()))
+        }
+    }
+}
+
+/// A host's name is not looked up again: its port has to do.
+fn is_at(bound: std::net::SocketAddr, host: &str, port: u16) -> bool {
+    let host = any(host).parse::<std::net::IpAddr>();
+    (port == 0 || bound.port() == port) && host.map_or(true, |host| bound.ip() == host)
 }
 
 fn any(host: &str) -> &str {

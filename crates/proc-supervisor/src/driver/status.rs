@@ -151,7 +151,12 @@ impl Driver {
             log_dropped_bytes: None,
             survivors: instance.survivors.clone(),
             listen: sockets
-                .flat_map(|service| service.sockets.values().map(|(_, address)| address.clone()))
+                .flat_map(|service| {
+                    // In the order of the configuration, which is that of the descriptors.
+                    let listens = service.spec.listen.iter();
+                    listens.filter_map(|listen| service.sockets.get(&listen.to_string()))
+                })
+                .map(|(_, address)| address.clone())
                 .collect(),
         }
     }
