@@ -28,6 +28,7 @@ mod message;
 mod program;
 mod records;
 mod server;
+mod slots;
 mod socket;
 #[expect(
     unsafe_code,

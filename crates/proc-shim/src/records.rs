@@ -4,9 +4,10 @@
 //! The first line is `format=1`. Values have newlines, carriage returns and backslashes escaped.
 //! Unknown keys are kept out of the way: a newer writer may add some. A later format that this reader
 //! can take says `min_reader=1`; any other is refused. Each file is replaced as a
-//! whole (unique temporary name, rename); [`sync`] makes the last replacement durable. That comes
-//! later, because a record is first of all for a crash of *processes*, which the page cache
-//! survives; what a power failure may take are records whose boot id would not match anyway.
+//! whole: by unique temporary name and rename, or, for `run`, in one of two [slots](crate::slots).
+//! [`sync`] makes the last replacement durable. That comes later, because a record is first of all
+//! for a crash of *processes*, which the page cache survives; what a power failure may take are
+//! records whose boot id would not match anyway.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use proc_core::{Identity, ProcessEnd, Signal};
 
 use crate::message::{Exited, Running};
+use crate::slots;
 
 /// No record is larger; what is, was not written by a shim.
 const MAX_RECORD: u64 = 64 * 1024;
@@ -361,13 +363,16 @@ fn read<T>(
     if bytes.len() as u64 > MAX_RECORD {
         return Err(RecordError::Invalid("it is too long".to_owned()));
     }
-    let text =
-        String::from_utf8(bytes).map_err(|_| RecordError::Invalid("it is not text".to_owned()))?;
+    let text = if slots::is_slotted(&bytes) {
+        slots::newest(&bytes).ok_or_else(|| RecordError::Invalid("no slot is whole".to_owned()))?
+    } else {
+        String::from_utf8(bytes).map_err(|_| RecordError::Invalid("it is not text".to_owned()))?
+    };
     decode(&text).map(Some)
 }
 
 /// Replaces `dir/name`. The new content is there for every other process at once; see [`sync`].
-pub(crate) fn write(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.{}", std::process::id()));
     // The name is this process's own, so a leftover of it is from a failed attempt of ours or of
     // a dead process that had the same number.
@@ -377,7 +382,7 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|mut file| file.write_all(content))
         .and_then(|()| fs::rename(&temporary, dir.join(name)));
     if written.is_err() {
         let _absent = fs::remove_file(&temporary);

@@ -204,6 +204,7 @@ impl Shim {
     #[inline(never)]
     fn leave(&mut self) {
         self.streams.finish();
+        self.recorder.sync();
         let _gone = fs::remove_file(&self.args.socket);
         let _gone = fs::remove_file(self.args.dir.join("shim"));
     }
@@ -217,7 +218,7 @@ impl Shim {
         self.streams.keep_house(now);
         self.lose_supervisor();
         self.peers.flush();
-        // Waiting for the disk comes last, when every answer is on its way.
+        // Where the disk is waited for, that comes last: every answer is on its way.
         self.recorder.work(now);
         self.tell_troubles();
         self.peers.flush();

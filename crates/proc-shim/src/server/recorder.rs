@@ -1,13 +1,21 @@
-//! Writes the records, and keeps trying where the disk refuses.
+//! Writes the records, makes them durable a moment later, and keeps trying where the disk refuses.
+//!
+//! A record that was replaced is there for every process from that moment on, whoever is killed. The disk is asked only to
+//! outlive a loss of power, after which no process of any record lives: so nobody waits for it, neither the first
+//! byte of a service nor the next start after an exit. What a power cut can take is the last tenth of a second.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::records;
+use crate::slots::SlotFile;
 
 /// How long after a failed write the next attempt is made.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long after a replacement it is made durable: longer than a start, or an exit and the start after it, takes.
+const CALM: Duration = Duration::from_millis(100);
 
 /// One record and what is still to be done for it.
 #[derive(Debug, Default)]
@@ -22,9 +30,13 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     dir: PathBuf,
+    /// The `run` record, once it was written: the next one comes while a program waits to begin.
+    run: Option<SlotFile>,
     slots: [(&'static str, Slot); 3],
     trouble: Option<String>,
     retry_at: Option<Instant>,
+    /// When the replacements that may be in the page cache alone are made durable.
+    sync_at: Option<Instant>,
 }
 
 /// The index of each record.
@@ -40,9 +52,11 @@ impl Recorder {
         let slots = ["shim", "run", "exit"].map(|name| (name, Slot::default()));
         Self {
             dir,
+            run: None,
             slots,
             trouble: None,
             retry_at: None,
+            sync_at: None,
         }
     }
 
@@ -66,21 +80,25 @@ impl Recorder {
         self.trouble.as_deref()
     }
 
-    /// Returns when [`work`](Self::work) tries again what failed.
+    /// Returns when [`work`](Self::work) has something to do.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.retry_at
+        self.retry_at.or(self.sync_at)
     }
 
-    /// Makes durable what was replaced, and tries again what failed. Called when nobody waits.
+    /// Makes durable what was replaced, and tries again what failed, when it is time for that.
     pub(crate) fn work(&mut self, now: Instant) {
-        let retry = match self.retry_at {
-            Some(at) if at > now => return,
-            other => other.is_some(),
-        };
-        self.retry_at = None;
-        if retry {
+        if self.due().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.retry_at.take().is_some() {
             self.write_pending();
         }
+        self.sync();
+    }
+
+    /// Makes everything durable now.
+    pub(crate) fn sync(&mut self) {
+        self.sync_at = None;
         for at in 0..self.slots.len() {
             let (name, slot) = &mut self.slots[at];
             if !slot.unsynced {
@@ -104,10 +122,16 @@ impl Recorder {
             let (name, slot) = &mut self.slots[at];
             let Some(text) = &slot.pending else { continue };
             let name = *name;
-            match records::write(&self.dir, name, text) {
+            let written = if at == Record::Run as usize {
+                put_run(&self.dir, &mut self.run, text)
+            } else {
+                records::replace(&self.dir, name, text.as_bytes())
+            };
+            match written {
                 Ok(()) => {
                     slot.pending = None;
                     slot.unsynced = true;
+                    self.sync_at.get_or_insert_with(|| Instant::now() + CALM);
                 }
                 Err(error) => self.failed(name, &error),
             }
@@ -118,4 +142,18 @@ impl Recorder {
         self.trouble = Some(format!("record `{name}`: {error}"));
         self.retry_at = Some(Instant::now() + RETRY);
     }
+}
+
+/// Writes the `run` record in place where that is possible.
+fn put_run(dir: &Path, file: &mut Option<SlotFile>, text: &str) -> io::Result<()> {
+    if let Some(open) = file
+        && open.put(text)?
+    {
+        return Ok(());
+    }
+    *file = SlotFile::create(dir, "run", text)?;
+    if file.is_none() {
+        return records::replace(dir, "run", text.as_bytes());
+    }
+    Ok(())
 }
