@@ -55,6 +55,7 @@ mod restart;
 mod schema;
 mod select;
 mod service;
+mod slurm;
 mod source;
 mod spec;
 mod suggest;
@@ -77,6 +78,7 @@ pub use raw::{
 };
 pub use schema::{schema, starter};
 pub use select::{SelectError, Selected, select};
+pub use slurm::{SlurmError, slurm_memory, slurm_options};
 pub use spec::{
     DeploySpec, Environment, Format, Group, LogSpec, Project, ServiceSpec, StopSpec, WatchSpec,
 };

@@ -310,8 +310,8 @@ table! {
         sudo: bool,
         /// The job's label, for `backend = "launchctl"`.
         label: String,
-        /// Resources, for `backend = "slurm"`: sbatch's long options by name.
-        slurm: Named<Scalar>,
+        /// Resources, for `backend = "slurm"`: `cpus`, `memory`, `time`, `requeue`, `extra`, and sbatch's long options by name.
+        slurm: RawSlurm,
         /// Commands around its start and stop.
         hooks: RawHooks,
         /// How a new version is brought in.
@@ -1024,6 +1024,34 @@ impl JsonSchema for RawLimits {
             "type": "object",
             "additionalProperties": { "type": ["integer", "string"] },
             "examples": [{ "nofile": 4096, "core": "0", "memory": "512MiB", "pids": 200 }]
+        })
+    }
+}
+
+/// What a job asks for, the place kept.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct RawSlurm(pub(crate) Vec<(At<String>, At<Scalar>)>);
+
+impl Decode for RawSlurm {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        Named::decode(node, cx).map(|named| RawSlurm(named.0))
+    }
+}
+
+impl JsonSchema for RawSlurm {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Slurm".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let keys: Vec<&str> = crate::slurm::keys().collect();
+        json_schema!({
+            "type": "object",
+            "propertyNames": { "enum": keys },
+            "additionalProperties": { "type": ["string", "integer", "number", "boolean"] },
+            "examples": [{ "partition": "batch", "cpus": 4, "memory": "8GiB", "time": "12h" }]
         })
     }
 }

@@ -9,7 +9,7 @@ use proc_probe::{ProbeKind, Role};
 use crate::attributes::attributes;
 use crate::command::{Command, CommandError};
 use crate::cron::Cron;
-use crate::decode::{At, Cx, OneOrMore, Scalar};
+use crate::decode::{At, Cx, OneOrMore};
 use crate::listen::Listen;
 use crate::probes::{detector, hooks, probe};
 use crate::raw::{
@@ -17,6 +17,7 @@ use crate::raw::{
     RawWatchTable, Stdin,
 };
 use crate::restart::{START_SECONDS, policy, stop};
+use crate::slurm::slurm_options;
 use crate::source::Origin;
 use crate::spec::{DeploySpec, Environment, LogSpec, ServiceSpec, WatchSpec};
 
@@ -90,7 +91,7 @@ pub(crate) fn service(raw: &RawService, given: Given<'_>, cx: &mut Cx) -> Servic
         scope: said(&raw.scope),
         sudo: said(&raw.sudo).unwrap_or(false),
         label: said(&raw.label),
-        slurm: slurm(raw),
+        slurm: slurm(raw, cx),
         cwd,
     };
     contradictions(raw, &spec, cx);
@@ -128,11 +129,26 @@ fn needs(raw: &RawService) -> BTreeMap<String, Need> {
         .collect()
 }
 
-fn slurm(raw: &RawService) -> BTreeMap<String, String> {
-    let named = raw.slurm.as_deref().into_iter().flat_map(|named| &named.0);
-    named
-        .map(|(key, Scalar(value))| (key.value.clone(), value.clone()))
-        .collect()
+fn slurm(raw: &RawService, cx: &mut Cx) -> BTreeMap<String, String> {
+    let mut options = BTreeMap::new();
+    for (key, value) in raw.slurm.as_deref().into_iter().flat_map(|raw| &raw.0) {
+        match slurm_options(key, &value.0) {
+            Ok(more) => {
+                for (option, value) in more {
+                    if options.insert(option.clone(), value).is_some() {
+                        let twice = format!("`{option}` of sbatch is given twice");
+                        cx.at("slurm", |cx| cx.fail(key.at, twice));
+                    }
+                }
+            }
+            Err(error) => cx.at("slurm", |cx| {
+                cx.at(key, |cx| {
+                    cx.fail_hint(key.at, error.message, error.hint);
+                });
+            }),
+        }
+    }
+    options
 }
 
 impl ServiceSpec {
@@ -487,25 +503,6 @@ fn contradictions(raw: &RawService, spec: &ServiceSpec, cx: &mut Cx) {
         cx.at("host", |cx| {
             cx.fail(host.at, format!("`{}` is not a host", host.escape_debug()))
         });
-    }
-    for (key, _) in raw
-        .slurm
-        .as_deref()
-        .map(|named| &*named.0)
-        .unwrap_or_default()
-    {
-        let good = key.starts_with(|c: char| c.is_ascii_lowercase())
-            && key
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c));
-        if !good {
-            cx.at("slurm", |cx| {
-                cx.fail(
-                    key.at,
-                    format!("`{}` is not an option of sbatch", key.escape_debug()),
-                )
-            });
-        }
     }
     if let Some(path) = raw.pid_file.as_ref().filter(|path| {
         let text = path.to_string_lossy();

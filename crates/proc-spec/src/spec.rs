@@ -211,7 +211,7 @@ pub struct ServiceSpec {
     pub sudo: bool,
     /// The launchd label.
     pub label: Option<String>,
-    /// Slurm's options.
+    /// What the Slurm job asks for: long options of sbatch(1) without dashes; a switch is `true`.
     pub slurm: BTreeMap<String, String>,
     /// Commands around its start and stop.
     pub hooks: Hooks,

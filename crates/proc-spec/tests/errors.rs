@@ -168,6 +168,16 @@ fn each_error_names_line_column_and_key() {
             &["proc.toml:3:14: service.web.stop.signal: `FOO` is not a signal"],
         ),
         (
+            "[service.web]\ncommand='x'\nbackend='slurm'\nslurm={partion='gpu', output='/x', cpus=0}\n",
+            &[
+                "proc.toml:4:8: service.web.slurm.partion: `partion` is not an option of sbatch",
+                "  hint: did you mean `partition`?",
+                "proc.toml:4:23: service.web.slurm.output: `output` of sbatch cannot be set",
+                "  hint: `log` says where its output goes",
+                "proc.toml:4:36: service.web.slurm.cpus: `0` is not a number of CPUs",
+            ],
+        ),
+        (
             "[service.web]\ncommand='x'\nlimits={nofiles=1}\n",
             &[
                 "proc.toml:3:9: service.web.limits.nofiles: unknown limit `nofiles`",
