@@ -41,7 +41,7 @@ pub enum SignalTarget {
 /// **Order of events.** For one run: `Exited` once, then `TreeEmpty` once (at the same moment, or
 /// when the last background child ended). A start that failed emits neither.
 pub trait Backend: Send + Sync + 'static {
-    /// Returns the backend's name as configs spell it: `native`, `systemctl`.
+    /// Returns the backend's name as configs spell it: `native`, `systemctl`, `launchctl`, `slurm`.
     fn name(&self) -> &'static str;
 
     /// Returns what this backend can do on this machine, probed at run time.
@@ -62,6 +62,13 @@ pub trait Backend: Send + Sync + 'static {
     /// [`StartError`] tells apart program not found (127), not executable (126), an attribute
     /// that could not be applied, a run that is still alive, and a backend that failed.
     fn start(&self, spec: InstanceSpec) -> BoxFuture<'_, Result<Started, StartError>>;
+
+    /// Gives up a start that is under way, which fails then: for starts that may take hours, as
+    /// in the queue of a cluster. One that does not wait for others need not hear it.
+    fn call_off<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, ()> {
+        let _ = instance;
+        Box::pin(async {})
+    }
 
     /// Ends the instance's whole tree by the sequence, and proves that it is gone. On a tree
     /// whose leader has exited it ends what was left in the background; on nothing it succeeds

@@ -46,6 +46,11 @@ pub enum BackendEventKind {
         /// The run it holds; the pid is the same as before.
         started: Started,
     },
+    /// Something that belongs into the instance's history and changes nothing: which job it is, and where.
+    Note {
+        /// In words: `job 12 runs on n1`.
+        text: String,
+    },
     /// Something does not work; the service itself is untouched. Retried until `Healed`.
     Trouble {
         /// What: `log`, `state`.

@@ -1,6 +1,7 @@
 //! One spec, several ways to run it: the [`Backend`] trait, [`NativeBackend`], which keeps each
-//! service by a shim of its own, [`SystemctlBackend`], which runs systemd units, and
-//! [`LaunchctlBackend`], which runs launchd jobs. [`Boot`] has a project started at boot.
+//! service by a shim of its own, [`SystemctlBackend`], which runs systemd units, [`LaunchctlBackend`],
+//! which runs launchd jobs, and [`SlurmBackend`], which runs jobs of a cluster. [`Boot`] has a project
+//! started at boot.
 //!
 //! For supervisors: they decide, a backend carries out and tells what happened. A backend never
 //! restarts anything by itself and never ignores a field that it cannot honour.
@@ -36,6 +37,7 @@ mod launchctl;
 mod manager;
 mod native;
 mod program;
+mod slurm;
 mod spec;
 mod status;
 mod systemctl;
@@ -55,6 +57,9 @@ pub use launchctl::{
 };
 pub use manager::ManagerError;
 pub use native::{Console, NativeBackend, NativeOptions};
+pub use slurm::{
+    SLURM_STATE_MAP, SlurmBackend, SlurmFacts, SlurmOptions, SlurmPhase, SlurmStateRow,
+};
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};
 pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};
 pub use systemctl::{

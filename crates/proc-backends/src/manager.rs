@@ -35,6 +35,12 @@ pub enum ManagerError {
         /// What the program said.
         message: String,
     },
+    /// Nobody could be asked; the question that was asked for everybody failed like this.
+    #[error("{message}")]
+    Silent {
+        /// What was wrong.
+        message: String,
+    },
     /// The caller may not do that.
     #[error("not allowed: {message}")]
     Denied {

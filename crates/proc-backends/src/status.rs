@@ -9,7 +9,7 @@ use proc_core::{Identity, ProcessEnd};
 pub struct Started {
     /// The run's number.
     pub run: u64,
-    /// The leader's pid.
+    /// The leader's pid; 0 where it is no process that could be named here.
     pub pid: u32,
     /// The leader's identity.
     pub identity: Identity,

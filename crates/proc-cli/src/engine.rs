@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proc_api::Server;
 use proc_backends::{
-    Backend, LaunchctlBackend, LaunchctlOptions, NativeBackend, NativeOptions, SystemctlBackend,
-    SystemctlOptions,
+    Backend, LaunchctlBackend, LaunchctlOptions, NativeBackend, NativeOptions, SlurmBackend,
+    SlurmOptions, SystemctlBackend, SystemctlOptions,
 };
 use proc_spec::Project;
 use proc_supervisor::{Begin, Handle, LocalTime, Options, StartError, Supervisor, Who};
@@ -93,13 +93,15 @@ fn backends(place: &Place) -> Result<Vec<Arc<dyn Backend>>, CliError> {
             let dir = place.dirs.state.display();
             CliError::new(exit::FAILED, format!("cannot use `{dir}`: {error}"))
         })?;
-    // Nothing of systemd or launchd is touched before a service wants it.
+    // Nothing of systemd, launchd or Slurm is touched before a service wants it.
     let systemctl = SystemctlOptions::new(place.dirs.state.clone(), environment());
     let launchctl = LaunchctlOptions::new(place.dirs.state.clone(), environment());
+    let slurm = SlurmOptions::new(place.dirs.state.clone(), environment());
     Ok(vec![
         Arc::new(native),
         Arc::new(SystemctlBackend::new(systemctl)),
         Arc::new(LaunchctlBackend::new(launchctl)),
+        Arc::new(SlurmBackend::new(slurm)),
     ])
 }
 

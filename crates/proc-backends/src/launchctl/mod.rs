@@ -19,7 +19,7 @@ mod facts;
 mod fake;
 mod instance;
 mod options;
-mod output;
+pub(crate) mod output;
 mod record;
 mod start;
 mod stop;

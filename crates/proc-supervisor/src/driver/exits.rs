@@ -49,6 +49,10 @@ impl Driver {
                 instance.started = Some(started);
                 self.drive(&key, machine::Event::Recovered);
             }
+            BackendEventKind::Note { text } => {
+                let note = instance.machine.note("backend", None, text);
+                self.perform(&key, vec![note]);
+            }
             BackendEventKind::Trouble { what, error } => {
                 let line = format!("{key}: {what}: {error}");
                 instance.trouble.insert(what, line);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proc_backends::{LogOffsets, Started};
@@ -48,6 +49,8 @@ pub(crate) struct Instance {
     /// and a supervisor killed in between would never hear of this one.
     pub(crate) unwritten: Option<u64>,
     pub(crate) survivors: Vec<SurvivorView>,
+    /// Calls the start off that is under way.
+    pub(crate) call_off: Option<Arc<tokio::sync::Notify>>,
     /// A stop that waits for its dependents.
     pub(crate) order: Option<StopOrder>,
     /// How the end under way is to go, where somebody said.
@@ -108,6 +111,7 @@ impl Instance {
             counted: 0,
             unwritten: None,
             survivors: Vec::new(),
+            call_off: None,
             order: None,
             sequence: None,
             probes: BTreeMap::new(),

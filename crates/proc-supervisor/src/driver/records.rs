@@ -82,7 +82,11 @@ impl Driver {
             from: Some(transition.from),
             to: Some(transition.to),
             ready: transition.ready,
-            pid: instance.started.as_ref().map(|started| started.pid),
+            pid: instance
+                .started
+                .as_ref()
+                .map(|started| started.pid)
+                .filter(|pid| *pid > 0),
             cause: Cause {
                 kind: transition.kind.to_owned(),
                 by: transition.by.clone(),

@@ -1,8 +1,10 @@
 //! Starts: who may, and how the backend is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use proc_backends::{StartError, Started};
+use proc_backends::{Backend, InstanceSpec, StartError, Started};
+use tokio::sync::Notify;
 
 use super::{Driver, Msg, overall};
 use crate::clock::Clock;
@@ -156,6 +158,8 @@ impl Driver {
         instance.sequence = None;
         instance.note.clear();
         instance.turn = None;
+        let call_off = Arc::new(Notify::new());
+        instance.call_off = Some(Arc::clone(&call_off));
         let epoch = instance.epoch;
         let backend = instance.service.clone();
         let backend = self.backend_of(&backend);
@@ -165,7 +169,7 @@ impl Driver {
         self.beside(async move {
             let result = match (backend, spec) {
                 (Some(backend), Ok(spec)) => match guard.runs_already().await {
-                    None => backend.start(spec).await,
+                    None => start(&*backend, &key, spec, &call_off).await,
                     Some(evidence) => Err(StartError::RunsAlready {
                         instance: key.clone(),
                         evidence,
@@ -236,6 +240,25 @@ impl Driver {
         let after = Clock::stamp(now).unix_ms();
         let due = self.fixed.local_time.next_after(cron, after)?;
         Some(Duration::from_millis(u64::try_from(due).ok()?))
+    }
+}
+
+/// Starts, and passes it on when the start is called off meanwhile.
+async fn start(
+    backend: &dyn Backend,
+    key: &str,
+    spec: InstanceSpec,
+    call_off: &Notify,
+) -> Result<Started, StartError> {
+    let mut starting = backend.start(spec);
+    tokio::select! {
+        // The start has begun before it can be called off.
+        biased;
+        result = &mut starting => result,
+        () = call_off.notified() => {
+            backend.call_off(key).await;
+            starting.await
+        }
     }
 }
 

@@ -69,6 +69,19 @@ impl Driver {
             Event::Stop { kind, by }
         };
         self.drive(key, event);
+        self.call_off(key);
+    }
+
+    /// Calls off a start that is no longer wanted; in the queue of a cluster it could last for hours.
+    fn call_off(&self, key: &str) {
+        let Some(instance) = self.instances.get(key) else {
+            return;
+        };
+        let machine = &instance.machine;
+        let unwanted = machine.phase() == Phase::Spawning && machine.desired() == Desired::Down;
+        if let (true, Some(call_off)) = (unwanted, &instance.call_off) {
+            call_off.notify_one();
+        }
     }
 
     /// Carries out every order that nothing holds up any more.
