@@ -58,7 +58,8 @@ pub use launchctl::{
 pub use manager::ManagerError;
 pub use native::{Console, NativeBackend, NativeOptions};
 pub use slurm::{
-    SLURM_STATE_MAP, SlurmBackend, SlurmFacts, SlurmOptions, SlurmPhase, SlurmStateRow,
+    SLURM_STATE_MAP, SlurmBackend, SlurmFacts, SlurmOptions, SlurmPhase, SlurmPipelineOptions,
+    SlurmStateRow, run_pipeline,
 };
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};
 pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};

@@ -14,6 +14,16 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// Returns the last bytes of something that was kept elsewhere, `before` bytes into it.
+    #[must_use]
+    pub fn tail(bytes: &[u8], before: u64) -> Self {
+        Captured {
+            ring: bytes.iter().copied().collect(),
+            limit: bytes.len(),
+            dropped: before,
+        }
+    }
+
     pub(crate) fn new(limit: usize) -> Self {
         Captured {
             ring: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! What is to be run: program, arguments, directory, environment, standard input. Plain data.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -115,6 +116,15 @@ impl Command {
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.cwd.as_deref()
+    }
+
+    /// Returns every variable that it finds, what it inherits from this process included.
+    #[must_use]
+    pub fn variables(&self) -> BTreeMap<OsString, OsString> {
+        let inherited = std::env::vars_os().filter(|_| self.environment.inherits());
+        let set = self.environment.iter();
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        inherited.chain(set).collect()
     }
 
     /// Returns the builder that starts it, but for its output.

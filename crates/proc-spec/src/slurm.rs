@@ -292,7 +292,7 @@ mod tests {
             ("extra", "--", "cannot be set"),
         ] {
             let error = slurm_options(key, value).unwrap_err();
-            let text = format!("{error} {}", error.hint.unwrap_or_default());
+            let text = format!("{error} {}", error.hint.as_deref().unwrap_or_default());
             assert!(text.contains(says), "{key} = {value:?}: {text}");
         }
     }

@@ -136,6 +136,11 @@ impl Watcher {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the answers as they come, of all jobs that are watched.
+    pub(crate) fn rounds(&self) -> watch::Receiver<Round> {
+        self.rounds.subscribe()
+    }
+
     /// Begins to ask about a job, soon.
     pub(crate) fn watch(self: &Arc<Self>, id: u32) -> Watching {
         let rounds = self.rounds.subscribe();

@@ -1,5 +1,6 @@
 //! `proc pipeline FILE`: tasks that depend on one another, each run as soon as it may.
 
+mod cluster;
 mod file;
 mod progress;
 
@@ -36,13 +37,40 @@ pub(crate) struct Args {
     /// End everything at the first failure that is not allowed
     #[arg(long)]
     fail_fast: bool,
+    /// What runs the tasks: this machine, or a Slurm cluster
+    #[arg(long, value_enum, default_value_t = RunBy::Native)]
+    backend: RunBy,
+    /// What every job asks for, as in `slurm = { … }`: `partition=gpu`
+    #[arg(long, value_name = "KEY=VALUE")]
+    slurm: Vec<String>,
+    /// Where jobs write their output, shared with the nodes; without it below the current directory, and removed
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
     /// Time before KILL when a task is ended; `none` is never
     #[arg(long, value_name = "DURATION", value_parser = limit)]
     grace: Option<Limit>,
 }
 
+/// What runs the tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum RunBy {
+    /// This machine.
+    Native,
+    /// A Slurm cluster.
+    Slurm,
+}
+
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    let pipeline = file::load(&args.pipeline)?;
+    let loaded = file::load(&args.pipeline)?;
+    if args.backend == RunBy::Slurm {
+        return cluster::run(context, &args, loaded);
+    }
+    let told = !args.slurm.is_empty() || args.output_dir.is_some() || !loaded.slurm.is_empty();
+    if told {
+        let message = "`slurm`, --slurm and --output-dir are for --backend slurm";
+        return Err(CliError::new(exit::USAGE, message));
+    }
+    let pipeline = loaded.pipeline;
     let options = options(&args);
     foreground::adopt_orphans()?;
     let mut progress = progress::Progress::new(&pipeline, &context.globals);

@@ -47,7 +47,9 @@ pub struct TaskOutcome {
 }
 
 impl TaskOutcome {
-    pub(crate) fn skipped(name: &str, allow_failure: bool, reason: String) -> Self {
+    /// Returns the outcome of a task that did not run, and why.
+    #[must_use]
+    pub fn skipped(name: &str, allow_failure: bool, reason: String) -> Self {
         TaskOutcome {
             name: name.to_owned(),
             status: TaskStatus::Skipped,
@@ -94,7 +96,9 @@ pub struct PipelineOutcome {
 }
 
 impl PipelineOutcome {
-    pub(crate) fn new(tasks: Vec<TaskOutcome>, cancelled: bool, duration: Duration) -> Self {
+    /// Sums up how tasks went, in the order they were given.
+    #[must_use]
+    pub fn new(tasks: Vec<TaskOutcome>, cancelled: bool, duration: Duration) -> Self {
         let count = |status| tasks.iter().filter(|task| task.status == status).count();
         let bad = |task: &TaskOutcome| task.status == TaskStatus::Failed && !task.allow_failure;
         PipelineOutcome {

@@ -62,6 +62,15 @@ impl Default for PipelineOptions {
     }
 }
 
+impl PipelineOptions {
+    /// Returns how many bytes of each of so many tasks' output are kept at most: 256 KiB, less where there are
+    /// hundreds, but no less than 1 KiB.
+    #[must_use]
+    pub fn kept_output(tasks: usize) -> usize {
+        (ALL_TASKS / tasks.max(1)).clamp(1024, PER_TASK)
+    }
+}
+
 /// Something that happened to the task at a position.
 #[derive(Debug, Clone, Copy)]
 pub enum PipelineEvent<'a> {
@@ -148,14 +157,7 @@ struct Running<'a, F> {
 impl<'a, F: FnMut(PipelineEvent<'_>)> Running<'a, F> {
     fn new(pipeline: &'a Pipeline, options: &'a PipelineOptions, on_event: F) -> Self {
         let count = pipeline.tasks.len();
-        let schedule = match options.mode {
-            PipelineMode::Graph => Schedule::new(&pipeline.needs),
-            PipelineMode::Parallel => Schedule::new(&vec![Vec::new(); count]),
-            PipelineMode::Sequential => {
-                let before = |task: usize| task.checked_sub(1).into_iter().collect();
-                Schedule::new(&(0..count).map(before).collect::<Vec<_>>())
-            }
-        };
+        let schedule = Schedule::new(&pipeline.waits_for(options.mode));
         Running {
             pipeline,
             options,
@@ -166,7 +168,7 @@ impl<'a, F: FnMut(PipelineEvent<'_>)> Running<'a, F> {
             stop: watch::Sender::new(false),
             cancelled: false,
             failed_fast: false,
-            keep: (ALL_TASKS / count.max(1)).clamp(1024, PER_TASK),
+            keep: PipelineOptions::kept_output(count),
         }
     }
 

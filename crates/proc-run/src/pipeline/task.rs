@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
 use crate::environment::{Environment, EnvironmentError};
+use crate::pipeline::runner::PipelineMode;
 
 /// One task of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,5 +118,27 @@ impl Pipeline {
     #[must_use]
     pub fn tasks(&self) -> &[Task] {
         &self.tasks
+    }
+
+    /// Returns what the task at a position runs.
+    ///
+    /// # Panics
+    /// When there is no such position.
+    pub fn command(&self, position: usize) -> &Command {
+        &self.commands[position]
+    }
+
+    /// Returns, for each task, the positions of those it waits for when the pipeline is run like that.
+    #[must_use]
+    pub fn waits_for(&self, mode: PipelineMode) -> Vec<Vec<usize>> {
+        let count = self.tasks.len();
+        match mode {
+            PipelineMode::Graph => self.needs.clone(),
+            PipelineMode::Parallel => vec![Vec::new(); count],
+            PipelineMode::Sequential => {
+                let before = |task: usize| task.checked_sub(1).into_iter().collect();
+                (0..count).map(before).collect()
+            }
+        }
     }
 }

@@ -38,6 +38,14 @@ struct Entry {
     #[serde(default)]
     allow_failure: bool,
     timeout: Option<Spanned<Scalar>>,
+    #[serde(default)]
+    slurm: BTreeMap<Spanned<String>, Scalar>,
+}
+
+/// A pipeline, and what its tasks ask of a cluster: options of sbatch(1), by task.
+pub(super) struct Loaded {
+    pub(super) pipeline: Pipeline,
+    pub(super) slurm: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A value that is text in the end.
@@ -66,7 +74,7 @@ impl Scalar {
 /// # Errors
 ///
 /// Code 2 with every mistake's place.
-pub(super) fn load(path: &Path) -> Result<Pipeline, CliError> {
+pub(super) fn load(path: &Path) -> Result<Loaded, CliError> {
     let text = read(path)?;
     let source = Source { path, text: &text };
     let file: File =
@@ -76,7 +84,15 @@ pub(super) fn load(path: &Path) -> Result<Pipeline, CliError> {
     }
     let mut tasks = Vec::with_capacity(file.task.len());
     let mut errors = Vec::new();
+    let mut slurm = BTreeMap::new();
     for entry in &file.task {
+        match entry.slurm() {
+            Ok(options) if options.is_empty() => {}
+            Ok(options) => {
+                slurm.insert(entry.name.get_ref().clone(), options);
+            }
+            Err((span, message)) => errors.push(source.at(Some(span), &message)),
+        }
         match entry.to_task() {
             Ok(task) => tasks.push(task),
             Err((span, message)) => errors.push(source.at(Some(span), &message)),
@@ -84,7 +100,7 @@ pub(super) fn load(path: &Path) -> Result<Pipeline, CliError> {
     }
     if errors.is_empty() {
         match Pipeline::new(tasks) {
-            Ok(pipeline) => return Ok(pipeline),
+            Ok(pipeline) => return Ok(Loaded { pipeline, slurm }),
             Err(found) => errors.extend(
                 found
                     .iter()
@@ -96,6 +112,22 @@ pub(super) fn load(path: &Path) -> Result<Pipeline, CliError> {
 }
 
 impl Entry {
+    fn slurm(&self) -> Result<BTreeMap<String, String>, (Range<usize>, String)> {
+        let mut all = BTreeMap::new();
+        for (key, value) in &self.slurm {
+            let options = proc_spec::slurm_options(key.get_ref(), &value.text());
+            let options = options.map_err(|error| {
+                let hint = error
+                    .hint
+                    .map(|hint| format!("; {hint}"))
+                    .unwrap_or_default();
+                (key.span(), format!("slurm: {}{hint}", error.message))
+            })?;
+            all.extend(options);
+        }
+        Ok(all)
+    }
+
     fn to_task(&self) -> Result<Task, (Range<usize>, String)> {
         let timeout = match &self.timeout {
             None => None,
