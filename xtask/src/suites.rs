@@ -83,6 +83,32 @@ const SUITES: &[Suite] = &[
         python: &[],
     },
     Suite {
+        name: "slurm",
+        needs: &[
+            Component {
+                program: "slurmctld",
+                package: "slurmctld",
+            },
+            Component {
+                program: "slurmd",
+                package: "slurmd",
+            },
+            Component {
+                program: "sbatch",
+                package: "slurm-client",
+            },
+            Component {
+                program: "munged",
+                package: "munge",
+            },
+            Component {
+                program: "/usr/lib/*/slurm-wlm/auth_munge.so",
+                package: "slurm-wlm-basic-plugins",
+            },
+        ],
+        python: &[],
+    },
+    Suite {
         name: "hostile",
         needs: &[],
         python: &[],
