@@ -62,3 +62,24 @@ fn sockets_stay_open_when_the_supervisor_is_killed() {
     assert_eq!(sockets(&project), before);
     TcpStream::connect(before[0].as_str().expect("an address")).expect("somebody listens");
 }
+
+#[test]
+fn a_sockets_path_is_the_services_wherever_the_supervisor_was_started() {
+    let project = TestProject::new(
+        "[service.web]\ncommand = \"sleep 1000\"\nstart_seconds = \"0\"\nlisten = \"unix:web.sock\"\n",
+    );
+    let below = project.path().join("below");
+    std::fs::create_dir(&below).expect("a directory");
+    let up = std::process::Command::new(env!("CARGO_BIN_EXE_proc"))
+        .arg("--state-dir")
+        .arg(project.state())
+        .args(["up", "-d"])
+        .current_dir(&below)
+        .output()
+        .expect("proc runs");
+    assert!(up.status.success(), "{up:?}");
+    let socket = project.path().join("web.sock");
+    std::os::unix::net::UnixStream::connect(&socket).expect("somebody listens");
+    project.ok(&["down"]);
+    assert!(!socket.exists(), "a socket file goes with its socket");
+}

@@ -10,7 +10,7 @@ use crate::attributes::attributes;
 use crate::command::{Command, CommandError};
 use crate::cron::Cron;
 use crate::decode::{At, Cx, OneOrMore};
-use crate::listen::Listen;
+use crate::listen::{Listen, ListenAddress};
 use crate::probes::{detector, hooks, probe};
 use crate::raw::{
     BackendName, ExitProject, Need, OnFull, OnRestart, Overlap, RawDeploy, RawLog, RawService,
@@ -45,7 +45,7 @@ pub(crate) fn service(raw: &RawService, given: Given<'_>, cx: &mut Cx) -> Servic
         port: given.port,
         attributes: attributes(raw, cx),
         stdin: said(&raw.stdin).unwrap_or(Stdin::Null),
-        listen: listen(raw, cx),
+        listen: listen(raw, &cwd, cx),
         log: said(&raw.log).map_or_else(LogSpec::default, |raw| log(&raw, given.dir)),
         // When it runs, and how many of it.
         autostart: said(&raw.autostart).unwrap_or(true),
@@ -294,7 +294,7 @@ fn detectors(raw: &RawService, cx: &mut Cx) -> Vec<proc_probe::Detector> {
     .collect()
 }
 
-fn listen(raw: &RawService, cx: &mut Cx) -> Vec<Listen> {
+fn listen(raw: &RawService, cwd: &Path, cx: &mut Cx) -> Vec<Listen> {
     let mut sockets: Vec<Listen> = Vec::new();
     for text in raw
         .listen
@@ -303,7 +303,8 @@ fn listen(raw: &RawService, cx: &mut Cx) -> Vec<Listen> {
         .unwrap_or_default()
     {
         cx.at("listen", |cx| match text.parse::<Listen>() {
-            Ok(socket) => {
+            Ok(mut socket) => {
+                place(&mut socket.address, cwd);
                 if socket.name.is_some() && sockets.iter().any(|other| other.name == socket.name) {
                     cx.fail(text.at, "two sockets have the same name");
                 } else if fixed(&socket)
@@ -317,6 +318,16 @@ fn listen(raw: &RawService, cx: &mut Cx) -> Vec<Listen> {
         });
     }
     sockets
+}
+
+/// A socket's path is relative to where the service works, like its other paths, and not to where the supervisor was
+/// started.
+fn place(address: &mut ListenAddress, cwd: &Path) {
+    if let ListenAddress::Unix(path) | ListenAddress::UnixDgram(path) = address
+        && !path.as_os_str().as_encoded_bytes().starts_with(b"@")
+    {
+        *path = cwd.join(&*path);
+    }
 }
 
 /// An address of which there is one: port 0 is another one each time.
