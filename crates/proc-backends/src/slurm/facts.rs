@@ -171,12 +171,14 @@ impl SlurmFacts {
     }
 }
 
-/// Reads seconds since 1970, or Slurm's words for none; `None` when it is neither.
+/// Reads seconds since 1970. Slurm has several words for none (`N/A`, `Unknown`, `NONE` for the end of a job without
+/// a time limit); `None` when it is neither.
 fn time(text: &str) -> Option<Option<u64>> {
-    match text {
-        "N/A" | "Unknown" | "None" | "0" => Some(None),
-        seconds => seconds.parse().ok().map(Some),
+    let words = ["n/a", "unknown", "none", "0"];
+    if words.contains(&text.to_ascii_lowercase().as_str()) {
+        return Some(None);
     }
+    text.parse().ok().map(Some)
 }
 
 #[cfg(test)]
@@ -202,6 +204,9 @@ mod tests {
         let facts = SlurmFacts::parse(line).unwrap();
         assert_eq!((facts.started, facts.node.as_str()), (None, ""));
         assert_eq!(facts.in_words(), "job 7 is PENDING (PartitionConfig)");
+        // As it is told of a job that runs without a time limit.
+        let line = "127;RUNNING;1795907699;1795907700;NONE;0;0;n1;None;web.shop.1.a;";
+        assert_eq!(SlurmFacts::parse(line).unwrap().ended, None);
         for garbage in [
             "",
             "7",

@@ -270,6 +270,22 @@ case $n in 0) row PENDING 0 0 n/a;; 1) row RUNNING 0 0 n1;; 2) echo nonsense;; 3
 }
 
 #[tokio::test]
+async fn what_makes_no_sense_of_one_job_says_nothing_about_the_others() {
+    let fake = Fake::new();
+    fake.program(
+        "squeue",
+        "row RUNNING 0 0 n1; echo '8;RUNNING;when;110;120;0;0;n1;None;x;'",
+    );
+    std::fs::write(fake.0.path().join("name"), "web").unwrap();
+    let tool = super::tool::Tool::new(fake.options());
+    let jobs = tool.look(&[7, 8, 9]).await.unwrap();
+    let node = jobs[&7].clone().unwrap().unwrap().node;
+    assert_eq!((node.as_str(), &jobs[&9]), ("n1", &Ok(None)));
+    let told = jobs[&8].clone().unwrap_err();
+    assert!(told.contains("makes no sense"), "{told}");
+}
+
+#[tokio::test]
 async fn a_job_that_vanished_or_whose_number_is_used_again_has_no_guessed_end() {
     for vanished in [
         "true",

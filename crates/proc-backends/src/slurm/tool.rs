@@ -18,8 +18,9 @@ const AT_ONCE: usize = 500;
 /// How many calls run at once: a controller has better things to do.
 const CALLS: usize = 8;
 
-/// What squeue(1) says of the jobs that were asked about; `None` is a job that it does not know.
-pub(crate) type Jobs = HashMap<u32, Option<SlurmFacts>>;
+/// What squeue(1) says of the jobs that were asked about; `None` is a job that it does not know, an error one of which
+/// it says something that makes no sense.
+pub(crate) type Jobs = HashMap<u32, Result<Option<SlurmFacts>, String>>;
 
 /// Runs Slurm's programs.
 #[derive(Debug, Clone)]
@@ -88,12 +89,19 @@ impl Tool {
     pub(crate) async fn look(&self, ids: &[u32]) -> Result<Jobs, ManagerError> {
         let mut all = Jobs::new();
         for ids in ids.chunks(AT_ONCE) {
-            all.extend(ids.iter().map(|id| (*id, None)));
+            all.extend(ids.iter().map(|id| (*id, Ok(None))));
             let list: Vec<String> = ids.iter().map(u32::to_string).collect();
             let which = format!("--jobs={}", list.join(","));
-            for facts in self.ask(which).await? {
-                if let Some(slot) = all.get_mut(&facts.id) {
-                    *slot = Some(facts);
+            for line in self.ask(which).await? {
+                // What is wrong with one job says nothing about the others.
+                let (id, told) = match SlurmFacts::parse(&line) {
+                    Some(facts) => (Some(facts.id), Ok(Some(facts))),
+                    None => (number(&line), Err(garbage("squeue", &line).to_string())),
+                };
+                match id.and_then(|id| all.get_mut(&id)) {
+                    Some(slot) => *slot = told,
+                    None if told.is_err() => return Err(garbage("squeue", &line)),
+                    None => {}
                 }
             }
         }
@@ -102,12 +110,17 @@ impl Tool {
 
     /// Asks about our own jobs of a name.
     pub(crate) async fn named(&self, name: &str) -> Result<Vec<SlurmFacts>, ManagerError> {
-        let mut jobs = self.ask(format!("--name={name}")).await?;
+        let lines = self.ask(format!("--name={name}")).await?;
+        let jobs = lines
+            .iter()
+            .map(|line| SlurmFacts::parse(line).ok_or_else(|| garbage("squeue", line)));
+        let mut jobs: Vec<SlurmFacts> = jobs.collect::<Result<_, _>>()?;
         jobs.retain(|facts| facts.name == name);
         Ok(jobs)
     }
 
-    async fn ask(&self, which: String) -> Result<Vec<SlurmFacts>, ManagerError> {
+    /// Returns the lines about some jobs.
+    async fn ask(&self, which: String) -> Result<Vec<String>, ManagerError> {
         let user = rustix::process::geteuid().as_raw();
         let args = vec![
             "--noheader".to_owned(),
@@ -124,10 +137,8 @@ impl Tool {
             };
         }
         let text = String::from_utf8_lossy(&answer.stdout);
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        lines
-            .map(|line| SlurmFacts::parse(line.trim()).ok_or_else(|| garbage("squeue", line)))
-            .collect()
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(lines.map(str::to_owned).collect())
     }
 
     /// Takes jobs out of the queue, or ends them.
@@ -207,6 +218,11 @@ fn fine_if_gone(answer: &Answer, what: &str) -> Result<(), ManagerError> {
         ManagerError::NoUnit { .. } => Ok(()),
         error => Err(error),
     }
+}
+
+/// Returns the number that a line begins with.
+fn number(line: &str) -> Option<u32> {
+    line.split(';').next()?.parse().ok()
 }
 
 fn garbage(command: &str, what: &str) -> ManagerError {

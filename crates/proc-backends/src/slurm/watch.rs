@@ -64,8 +64,9 @@ impl Round {
         }
         match self.jobs.get(&id) {
             None => Seen::NotAsked,
-            Some(None) => Seen::Nothing,
-            Some(Some(facts)) => Seen::Job(facts.clone()),
+            Some(Err(error)) => Seen::Silence(error.clone()),
+            Some(Ok(None)) => Seen::Nothing,
+            Some(Ok(Some(facts))) => Seen::Job(facts.clone()),
         }
     }
 }
