@@ -633,3 +633,18 @@ fn a_reader_beside_a_writer_sees_everything_up_to_some_moment() {
     writing.join().unwrap();
     assert_eq!(before, want.len());
 }
+
+#[test]
+fn a_log_that_left_its_name_before_its_sidecar_is_read_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = writer(dir.path(), &options());
+    log.write(b"one\n");
+    drop(log);
+    // Between the two renames of a rotation.
+    let file = |name: &str| dir.path().join(name);
+    fs::rename(file("web.stdout.log"), file("web.stdout.log.1")).unwrap();
+    let verified = reader(dir.path()).verify().unwrap().remove(0);
+    assert_eq!(verified.problems, Vec::<String>::new());
+    assert_eq!((verified.files, verified.end_offset), (1, 4));
+    assert_eq!(raw(dir.path()), b"one\n");
+}

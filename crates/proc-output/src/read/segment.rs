@@ -51,23 +51,26 @@ impl Segment {
         names: &Names,
         seq: u64,
     ) -> io::Result<Option<Self>> {
-        let sidecar = |directory: &Directory| directory.open_read(&names.closed_times(seq));
-        if let Some(file) = directory.open_read(&names.closed(seq))? {
-            return Self::open(file, Kind::Plain(0), seq, false, sidecar(directory)?).map(Some);
+        let plain = directory.open_read(&names.closed(seq))?;
+        let (file, kind) = match plain {
+            Some(file) => (file, Kind::Plain(0)),
+            #[cfg(feature = "compress")]
+            None => match directory.open_read(&names.closed_gz(seq))? {
+                Some(file) => {
+                    let reader = io::BufReader::new(file.try_clone()?);
+                    let decoder = flate2::read::MultiGzDecoder::new(reader);
+                    (file, Kind::Gzip(Box::new(decoder)))
+                }
+                None => return Ok(None),
+            },
+            #[cfg(not(feature = "compress"))]
+            None => return Ok(None),
+        };
+        let sidecar = sidecar_of(directory, names, seq)?;
+        if sidecar.is_none() && !exists(directory, names, seq) {
+            return Ok(None); // removed between the two looks
         }
-        #[cfg(feature = "compress")]
-        if let Some(file) = directory.open_read(&names.closed_gz(seq))? {
-            let decoder = flate2::read::MultiGzDecoder::new(io::BufReader::new(file.try_clone()?));
-            return Self::open(
-                file,
-                Kind::Gzip(Box::new(decoder)),
-                seq,
-                false,
-                sidecar(directory)?,
-            )
-            .map(Some);
-        }
-        Ok(None)
+        Self::open(file, kind, seq, false, sidecar).map(Some)
     }
 
     /// Opens the live file; `None` if there is none, or if it was rotated in the same moment.
@@ -167,6 +170,29 @@ impl Segment {
     }
 }
 
+/// Opens the sidecar of a closed file. Rotation renames it after its log: until then it is under the
+/// live name, and between two looks it may have left that too.
+fn sidecar_of(directory: &Directory, names: &Names, seq: u64) -> io::Result<Option<File>> {
+    if let Some(file) = directory.open_read(&names.closed_times(seq))? {
+        return Ok(Some(file));
+    }
+    if let Some(file) = directory.open_read(&names.times())? {
+        let header = TimesReader::new(file.try_clone()?).header()?;
+        if header.is_some_and(|header| header.seq == seq) {
+            return Ok(Some(file));
+        }
+    }
+    directory.open_read(&names.closed_times(seq))
+}
+
+/// Says whether there is a closed file of this number, compressed or not.
+fn exists(directory: &Directory, names: &Names, seq: u64) -> bool {
+    directory
+        .inode(&names.closed(seq))
+        .or_else(|| directory.inode(&names.closed_gz(seq)))
+        .is_some()
+}
+
 /// Returns the numbers of all closed files of a stream, ascending.
 pub(crate) fn closed_seqs(directory: &Directory, names: &Names) -> io::Result<Vec<u64>> {
     let mut seqs = Vec::new();
@@ -184,12 +210,7 @@ pub(crate) fn closed_seqs(directory: &Directory, names: &Names) -> io::Result<Ve
 fn complete(directory: &Directory, names: &Names, seqs: &mut Vec<u64>) {
     /// A larger hole is none of the kind: files were removed.
     const HOLE: u64 = 64;
-    let exists = |seq: u64| {
-        directory
-            .inode(&names.closed(seq))
-            .or_else(|| directory.inode(&names.closed_gz(seq)))
-            .is_some()
-    };
+    let exists = |seq: u64| exists(directory, names, seq);
     seqs.sort_unstable();
     seqs.dedup();
     let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {
