@@ -232,10 +232,12 @@ async fn what_somebody_else_has_started_is_not_started_twice() {
     down(&handle).await;
 }
 
-/// Says something to NOTIFY_SOCKET as the process that it is.
+/// Says something to NOTIFY_SOCKET as the process that it is, and stays until it was heard
+/// (`BARRIER=1`, sd_notify(3)): who has ended cannot be looked up any more.
 const SAY: &str = "python3 -c 'import os,socket,sys; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
                    a=os.environ[\"NOTIFY_SOCKET\"]; s.connect(a.replace(\"@\",\"\\0\",1) if a[0]==\"@\" else a); \
-                   s.send(sys.argv[1].encode())'";
+                   s.send(sys.argv[1].encode()); r,w=os.pipe(); \
+                   socket.send_fds(s,[b\"BARRIER=1\"],[w]); os.close(w); os.read(r,1)'";
 
 #[tokio::test]
 async fn the_process_that_mainpid_names_is_the_service() {
@@ -259,8 +261,14 @@ async fn the_process_that_mainpid_names_is_the_service() {
 async fn a_leader_that_names_its_heir_and_ends_at_once_is_not_missed() {
     for _ in 0..3 {
         let home = tempfile::tempdir().unwrap();
-        let script = format!("setsid sleep 1000 & {SAY} \"MAINPID=$!\nREADY=1\"; exit 0");
-        let mut spec = sh(home.path(), &script);
+        // The leader itself speaks, and is gone before anybody can have heard it.
+        let script = "exec python3 -c 'import os,socket,subprocess; \
+                      s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
+                      a=os.environ[\"NOTIFY_SOCKET\"]; \
+                      s.connect(a.replace(\"@\",\"\\0\",1) if a[0]==\"@\" else a); \
+                      p=subprocess.Popen([\"sleep\",\"1000\"],start_new_session=True).pid; \
+                      s.send(b\"MAINPID=%d\\nREADY=1\" % p); os._exit(0)'";
+        let mut spec = sh(home.path(), script);
         spec.ready = Some(Probe::new(Role::Ready, ProbeKind::Notify));
         let handle = up(home.path(), spec).await;
         settled(&handle).await;
