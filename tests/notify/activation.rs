@@ -1,5 +1,6 @@
 //! Sockets that `proc` opens and servers of others take: LISTEN_FDS with gunicorn and dbus-daemon.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use proc_tests::{Events, Load, Project, get, gunicorn};
@@ -12,7 +13,7 @@ fn gunicorn_takes_its_socket_and_a_kill_refuses_nobody() {
     assert!(
         get(port)
             .expect("it answers")
-            .contains(&format!("from {old}"))
+            .contains(&format!("from {old} "))
     );
 
     let seen = project.last_seq();
@@ -23,7 +24,7 @@ fn gunicorn_takes_its_socket_and_a_kill_refuses_nobody() {
     let answer = get(port).expect("the socket is kept");
     let new = project.pid("web");
     assert!(
-        new != old && answer.contains(&format!("from {new}")),
+        new != old && answer.contains(&format!("from {new} ")),
         "{answer}"
     );
     assert_eq!(project.instance("web")["listen"], address);
@@ -35,11 +36,24 @@ fn a_restart_in_place_refuses_nobody_either() {
     let (project, port) = gunicorn("");
     let load = Load::on(port, 2);
     for _ in 0..3 {
+        both_serve(&project, port);
         project.ok(&["restart", "web"]);
     }
     let (asked, failed) = load.finish();
     assert_eq!(failed, Vec::<String>::new(), "of {asked}");
     project.ok(&["down"]);
+}
+
+/// Waits until both workers have answered. gunicorn says that it is ready before they are there, and one
+/// that has not set up its signals yet never sees its TERM: it would serve until its KILL, and be cut off.
+fn both_serve(project: &Project, port: u16) {
+    let from = format!("from {} ", project.pid("web"));
+    let mut workers = BTreeSet::new();
+    while workers.len() < 2 {
+        let answer = get(port).expect("it answers");
+        let said = answer.lines().find(|line| line.starts_with(&from));
+        workers.extend(said.map(str::to_owned));
+    }
 }
 
 #[test]

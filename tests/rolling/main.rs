@@ -30,7 +30,7 @@ fn no_request_fails_while_the_server_is_replaced() {
         "of {asked} in {rounds} rounds"
     );
     let answer = get(port).expect("it answers");
-    assert!(answer.contains(&format!("from {before}")), "{answer}");
+    assert!(answer.contains(&format!("from {before} ")), "{answer}");
     project.ok(&["down"]);
 }
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use crate::{Project, python};
 
-/// An application that answers with the process number of its server.
+/// An application that answers with the process numbers of its server and of the worker.
 pub const APP: &str = r#"
 import os
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"from %d\n" % os.getppid()]
+    return [b"from %d by %d\n" % (os.getppid(), os.getpid())]
 "#;
 
 /// Starts a project with gunicorn as its service `web`, which takes its socket by LISTEN_FDS and says
