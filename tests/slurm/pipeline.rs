@@ -113,7 +113,7 @@ fn the_result_is_what_the_local_runner_tells() {
 #[test]
 fn a_failure_fails_fast_and_ctrl_c_takes_everything_back() {
     let Some(bed) = Bed::up() else { return };
-    let tasks = "[[task]]\nname='long'\ncommand='echo up; exec sleep 1000'\n[[task]]\nname='bad'\ncommand='sleep 2; exit 1'\n[[task]]\nname='last'\nafter=['long']\ncommand='true'\n";
+    let tasks = "[[task]]\nname='long'\ncommand='echo up; test ! -p begun || echo >begun; exec sleep 1000'\n[[task]]\nname='bad'\ncommand='sleep 2; exit 1'\n[[task]]\nname='last'\nafter=['long']\ncommand='true'\n";
     let project = project(&bed, tasks);
     let fast = [
         "--json",
@@ -138,6 +138,7 @@ fn a_failure_fails_fast_and_ctrl_c_takes_everything_back() {
     );
     bed.until_empty();
 
+    let begun = project.fifo("begun");
     let mut command = project.command(&[
         "pipeline",
         "--backend",
@@ -156,6 +157,7 @@ fn a_failure_fails_fast_and_ctrl_c_takes_everything_back() {
         told.any(|line| line.unwrap() == "start long"),
         "it is told that it runs"
     );
+    std::fs::read(begun).unwrap();
     let pid = rustix::process::Pid::from_child(&running);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let rest: Vec<String> = told.map(|line| line.unwrap()).collect();
