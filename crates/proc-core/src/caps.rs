@@ -43,7 +43,8 @@ impl Capabilities {
     pub fn probe() -> Self {
         let own = pidfd::open(std::process::id()).ok();
         let own = own.as_ref();
-        let handle = own.and_then(pidfs::handle);
+        let on_pidfs = own.filter(|fd| pidfs::inode(fd).is_some());
+        let handle = on_pidfs.and_then(pidfs::handle);
         let cgroup = Cgroup::own();
         let mut all = Vec::new();
         let mut add = |name, works: bool, uses: &str, instead: &str| {
@@ -63,7 +64,7 @@ impl Capabilities {
         );
         add(
             "pidfs inode",
-            own.and_then(pidfs::inode).is_some(),
+            on_pidfs.is_some(),
             "tells a process from every later owner of its number",
             "a process is told from a later owner of its number by its start time, to 10 ms",
         );

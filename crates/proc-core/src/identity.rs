@@ -220,7 +220,7 @@ impl Identity {
         if allows(OpenStep::Inode) || allows(OpenStep::Handle) {
             identity.pidfs_ino = pidfs::inode(fd);
         }
-        if allows(OpenStep::Handle) {
+        if allows(OpenStep::Handle) && identity.pidfs_ino.is_some() {
             identity.handle = pidfs::handle(fd).map(|handle| handle.to_hex());
         }
         if identity.pidfs_ino.is_none() {
@@ -296,7 +296,7 @@ impl Identity {
         };
         match pidfs::open(&handle) {
             Ok(fd) => match self.pidfs_ino {
-                Some(ino) if pidfs::inode(&fd).is_some_and(|found| found != ino) => {
+                Some(ino) if pidfs::inode_of_opened(&fd).is_some_and(|found| found != ino) => {
                     Ok(Step::Unverified(
                         "the record's handle and inode contradict each other".to_owned(),
                     ))

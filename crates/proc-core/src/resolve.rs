@@ -286,6 +286,14 @@ impl ResolvedAttributes {
         self.prepared.apply().map_err(ApplyFailure)
     }
 
+    /// Says whether applying these changes what the kernel keeps with the memory and not with the process: all who share
+    /// it have one `oom_score_adj`, and a change of user makes it undumpable. A child that shares its parent's memory
+    /// (`CLONE_VM`) needs a copy for these.
+    pub fn needs_own_memory(&self) -> bool {
+        let prepared = &self.prepared;
+        prepared.oom_score_adj.is_some() || prepared.uid.is_some() || prepared.gid.is_some()
+    }
+
     /// Turns a failure into words: which attribute, which value, what the system said.
     pub fn explain(&self, failure: ApplyFailure) -> AttributeError {
         let source = &self.source;

@@ -9,41 +9,35 @@
 //! Whatever fails in the child is told through a pipe that closes at exec.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use proc_core::{ApplyFailure, ResolvedAttributes};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::io::fcntl_dupfd_cloexec;
 
-use crate::message::{Failure, FailureKind};
-use crate::sys::{self, Fork};
+use crate::message::{Failure, FailureKind, StartSpec, Stdin};
+use crate::sys::child::{self, Embryo, Errand, Pointers};
 
 /// The environment variable that must name the process which reads it.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// Everything for one exec.
+/// Everything for one exec; the child works with it while the parent leaves it alone.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    argv: Vec<CString>,
+    attributes: ResolvedAttributes,
+    argv: Pointers,
+    envp: Pointers,
+    /// What `argv` points to.
+    _arguments: Vec<CString>,
     env: Vec<Vec<u8>>,
     /// What to try, in the order of `PATH`.
     candidates: Vec<CString>,
     cwd: CString,
     /// Source and number in the service, ascending by number from 0.
-    fds: Vec<(OwnedFd, RawFd)>,
+    fds: Vec<(RawFd, RawFd)>,
     terminal: bool,
     program: OsString,
-}
-
-/// A child that has not executed its program yet.
-#[derive(Debug)]
-pub(crate) struct Embryo {
-    pub(crate) pid: u32,
-    /// Readable when the child failed; at its end when it executed the program.
-    pub(crate) report: OwnedFd,
-    gate: OwnedFd,
 }
 
 /// Which part of the child failed; the first byte of its report.
@@ -54,119 +48,45 @@ const TERMINAL: u8 = 4;
 const EXEC: u8 = 5;
 
 impl Plan {
-    /// Looks up what can be looked up beforehand. `fds` are the descriptors for 0, 1, 2, 3, ….
-    pub(crate) fn new(
-        argv: &[OsString],
-        env: &[(OsString, OsString)],
-        cwd: &Path,
-        fds: Vec<(OwnedFd, RawFd)>,
-        listen: &[String],
-        terminal: bool,
-    ) -> Result<Self, Failure> {
-        let program = argv.first().cloned().unwrap_or_default();
-        let argv = argv
-            .iter()
-            .map(|arg| c_string(arg, "argument"))
-            .collect::<Result<_, _>>()?;
-        let path = env
-            .iter()
-            .rev()
-            .find(|(name, _)| name == "PATH")
-            .map(|(_, value)| value.as_os_str());
-        let candidates = candidates(&program, path)?;
-        let cwd = c_string(cwd.as_os_str(), "cwd")?;
-        let env = environment(env, listen);
+    /// Looks up what can be looked up beforehand.
+    pub(crate) fn new(spec: &StartSpec, attributes: ResolvedAttributes) -> Result<Self, Failure> {
+        let program = spec.argv.first().cloned().unwrap_or_default();
+        let arguments = spec.argv.iter().map(|arg| c_string(arg, "argument"));
+        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+        let path = spec.env.iter().rev().find(|(name, _)| name == "PATH");
+        let candidates = candidates(&program, path.map(|(_, value)| value.as_os_str()))?;
+        let env = environment(&spec.env, &spec.listen);
         Ok(Self {
-            argv,
+            attributes,
+            argv: Pointers::to(arguments.iter().map(|arg| arg.as_bytes_with_nul())),
+            envp: Pointers::to(env.iter().map(Vec::as_slice)),
+            _arguments: arguments,
             env,
             candidates,
-            cwd,
-            fds,
-            terminal,
+            cwd: c_string(spec.cwd.as_os_str(), "cwd")?,
+            fds: Vec::new(),
+            terminal: spec.stdin == Stdin::Pty,
             program,
         })
     }
 
-    /// Forks. The child stands before the gate with its attributes on, or has reported why not.
-    pub(crate) fn fork(&mut self, attributes: &ResolvedAttributes) -> Result<Embryo, Failure> {
-        let os = |what| move |error: io::Error| Failure::os(what, &error);
-        let errno = |what| move |error: rustix::io::Errno| Failure::os(what, &error.into());
+    /// Forks. The child stands before the gate with its attributes on, or has reported why not. `fds` are the
+    /// descriptors for 0, 1, 2, 3, …; they are closed here, so that a pipe ends when the service closes it.
+    pub(crate) fn fork(mut self, mut fds: Vec<(OwnedFd, RawFd)>) -> Result<Embryo<Self>, Failure> {
         // Every source above every target, so that none is overwritten before it was copied.
-        let above = self.fds.iter().map(|(_, to)| *to).max().unwrap_or(2).max(2) + 1;
-        let (report, report_in) = pipe_with(PipeFlags::CLOEXEC).map_err(errno("pipe"))?;
-        let (gate_out, gate) = pipe_with(PipeFlags::CLOEXEC).map_err(errno("pipe"))?;
-        let report_in = sys::dup_above(&report_in, above).map_err(os("descriptor"))?;
-        let gate_out = sys::dup_above(&gate_out, above).map_err(os("descriptor"))?;
-        for (from, _) in &mut self.fds {
+        let above = fds.iter().map(|(_, to)| *to).max().unwrap_or(2).max(2) + 1;
+        for (from, _) in &mut fds {
             if from.as_raw_fd() < above {
-                *from = sys::dup_above(from, above).map_err(os("descriptor"))?;
+                *from = fcntl_dupfd_cloexec(&*from, above)
+                    .map_err(|error| Failure::os("descriptor", &error.into()))?;
             }
         }
-        let argv: Vec<_> = self
-            .argv
+        self.fds = fds
             .iter()
-            .map(|arg| arg.as_ptr())
-            .chain([std::ptr::null()])
+            .map(|(from, to)| (from.as_raw_fd(), *to))
             .collect();
-        let envp: Vec<_> = self
-            .env
-            .iter()
-            .map(|v| v.as_ptr().cast())
-            .chain([std::ptr::null()])
-            .collect();
-        match sys::fork().map_err(os("fork"))? {
-            Fork::Parent(pid) => Ok(Embryo { pid, report, gate }),
-            Fork::Child => {
-                // The parent's end of the gate must not keep this child waiting if the parent dies.
-                drop(gate);
-                let message = self.become_service(attributes, gate_out.as_raw_fd(), &argv, &envp);
-                sys::child_write(report_in.as_raw_fd(), &message);
-                sys::leave(127)
-            }
-        }
-    }
-
-    /// Closes the parent's copies of what the child got: a pipe ends when its last writer closes it.
-    pub(crate) fn close_fds(&mut self) {
-        self.fds.clear();
-    }
-
-    /// The child's way to the program; returns only with the message of what failed.
-    fn become_service(
-        &mut self,
-        attributes: &ResolvedAttributes,
-        gate: RawFd,
-        argv: &[*const libc::c_char],
-        envp: &[*const libc::c_char],
-    ) -> [u8; 9] {
-        if let Err(failure) = attributes.apply() {
-            let mut message = [APPLY; 9];
-            message[1..].copy_from_slice(&failure.to_bytes());
-            return message;
-        }
-        if !sys::child_wait(gate) {
-            // The shim died before it could write the record: nobody would ever know this process.
-            sys::leave(127);
-        }
-        let failed = |what: u8, error: &io::Error| {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
-            [what, 0, 0, 0, 0, errno[0], errno[1], errno[2], errno[3]]
-        };
-        for (from, to) in &self.fds {
-            if let Err(error) = sys::child_dup(from.as_raw_fd(), *to) {
-                return failed(DESCRIPTOR, &error);
-            }
-        }
-        if self.terminal
-            && let Err(error) = sys::child_terminal(0)
-        {
-            return failed(TERMINAL, &error);
-        }
-        if let Err(error) = sys::child_chdir(&self.cwd) {
-            return failed(DIRECTORY, &error);
-        }
-        self.name_reader();
-        failed(EXEC, &self.exec(argv, envp))
+        let own_memory = self.attributes.needs_own_memory();
+        Embryo::begin(self, above, own_memory).map_err(|error| Failure::os("fork", &error))
     }
 
     /// Writes this process's number into `LISTEN_PID=`, in place.
@@ -175,7 +95,7 @@ impl Plan {
             return;
         };
         let digits = &mut variable[LISTEN_PID.len()..];
-        let (mut pid, mut length) = (sys::own_pid(), 0);
+        let (mut pid, mut length) = (child::own_pid(), 0);
         let mut reversed = [0_u8; 10];
         while pid > 0 && length < reversed.len() {
             reversed[length] = b'0' + (pid % 10) as u8;
@@ -192,21 +112,20 @@ impl Plan {
 
     /// Tries every candidate as execvp(3) does: a missing one is passed over, a forbidden one is
     /// remembered.
-    fn exec(&self, argv: &[*const libc::c_char], envp: &[*const libc::c_char]) -> io::Error {
-        let mut answer = io::Error::from_raw_os_error(libc::ENOENT);
+    fn execute(&self) -> i32 {
+        let mut answer = libc::ENOENT;
         for candidate in &self.candidates {
-            let error = sys::exec(candidate, argv, envp);
-            match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR | libc::ESTALE) => {}
-                Some(libc::EACCES) => answer = error,
-                _ => return error,
+            match child::execute(candidate, &self.argv, &self.envp) {
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE => {}
+                libc::EACCES => answer = libc::EACCES,
+                error => return error,
             }
         }
         answer
     }
 
     /// Puts the child's report into words.
-    pub(crate) fn explain(&self, attributes: &ResolvedAttributes, message: &[u8]) -> Failure {
+    pub(crate) fn explain(&self, message: &[u8]) -> Failure {
         let Some((kind, rest)) = message.split_first_chunk::<1>() else {
             return Failure::new(FailureKind::Os, "exec");
         };
@@ -222,7 +141,8 @@ impl Plan {
         };
         match kind[0] {
             APPLY => {
-                match ApplyFailure::from_bytes(rest).map(|failure| attributes.explain(failure)) {
+                match ApplyFailure::from_bytes(rest).map(|failure| self.attributes.explain(failure))
+                {
                     Some(error) => attribute(&error.attribute, error.value.clone()),
                     None => attribute("attribute", String::new()),
                 }
@@ -261,11 +181,35 @@ impl Plan {
     }
 }
 
-impl Embryo {
-    /// Lets the child go on to its program.
-    pub(crate) fn open_gate(&self) {
-        // A child that failed before the gate is not there to read; its report says why.
-        let _gone = rustix::io::write(&self.gate, b"!");
+impl Errand for Plan {
+    fn before_gate(&mut self) -> Result<(), [u8; 9]> {
+        self.attributes.apply().map_err(|failure| {
+            let mut message = [APPLY; 9];
+            message[1..].copy_from_slice(&failure.to_bytes());
+            message
+        })
+    }
+
+    fn after_gate(&mut self) -> [u8; 9] {
+        let failed = |what: u8, errno: i32| {
+            let errno = errno.to_ne_bytes();
+            [what, 0, 0, 0, 0, errno[0], errno[1], errno[2], errno[3]]
+        };
+        for (from, to) in &self.fds {
+            if let Err(errno) = child::dup(*from, *to) {
+                return failed(DESCRIPTOR, errno);
+            }
+        }
+        if self.terminal
+            && let Err(errno) = child::control_terminal(0)
+        {
+            return failed(TERMINAL, errno);
+        }
+        if let Err(errno) = child::enter(&self.cwd) {
+            return failed(DIRECTORY, errno);
+        }
+        self.name_reader();
+        failed(EXEC, self.execute())
     }
 }
 

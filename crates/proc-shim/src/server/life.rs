@@ -303,7 +303,7 @@ impl Service {
         let report = self
             .starting
             .as_ref()
-            .map(|s| (Source::Report, s.embryo.report.as_fd(), PollFlags::IN));
+            .map(|s| (Source::Report, s.report(), PollFlags::IN));
         let input = self.input.fd().filter(|_| self.input.is_busy());
         let input = input.map(|fd| (Source::Input, fd.as_fd(), PollFlags::OUT));
         // A leader that is not our child: readable once it exited, hung up once it was reaped.

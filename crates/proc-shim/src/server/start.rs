@@ -1,17 +1,14 @@
 //! Starting a run: everything is prepared here, where an error can still be named.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-use proc_core::{
-    Attributes, Cgroup, Identity, ProcessEnd, ProcessHandle, ResolvedAttributes, Resource,
-    SessionMode,
-};
+use proc_core::{Attributes, Cgroup, Identity, ProcessEnd, ProcessHandle, Resource, SessionMode};
 use proc_output::Stream;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::exec::{Embryo, Plan};
+use super::exec::Plan;
 use super::input::Input;
 use super::life::unix_ms;
 use super::recorder::Record;
@@ -22,6 +19,7 @@ use crate::message::{
     AdoptSpec, Failure, FailureKind, Notice, Output, Reply, Running, StartSpec, Stdin,
 };
 use crate::records::RunRecord;
+use crate::sys::child::Embryo;
 
 /// The first number of a passed socket.
 const LISTEN_FDS_START: RawFd = 3;
@@ -29,13 +27,10 @@ const LISTEN_FDS_START: RawFd = 3;
 /// A run between fork and exec.
 #[derive(Debug)]
 pub(super) struct Starting {
-    pub(super) embryo: Embryo,
-    plan: Plan,
-    attributes: ResolvedAttributes,
+    embryo: Embryo<Plan>,
     running: Running,
     handle: Option<ProcessHandle>,
     asker: Option<Asker>,
-    message: Vec<u8>,
     /// Its end, if it was reaped before its report was read.
     pub(super) end: Option<ProcessEnd>,
 }
@@ -93,27 +88,18 @@ impl Shim {
         downgrades.extend(attributes.downgrades().iter().map(ToString::to_string));
         let (child_fds, input) = wire(spec, fds, &mut self.streams)?;
         self.service.input = input;
-        let terminal = spec.stdin == Stdin::Pty;
-        let mut plan = Plan::new(
-            &spec.argv,
-            &spec.env,
-            &spec.cwd,
-            child_fds,
-            &spec.listen,
-            terminal,
-        )?;
         let run = self.service.last_run.max(spec.last_run) + 1;
-        let embryo = plan.fork(&attributes)?;
-        plan.close_fds();
+        let embryo = Plan::new(spec, attributes)?.fork(child_fds)?;
         let pid = embryo.pid;
         self.service.last_run = run;
-        let identity = Identity::of(pid).map_err(|error| {
-            // It is our child and stands before the gate, which closes with `embryo`.
-            Failure {
-                value: error.to_string(),
-                ..Failure::new(FailureKind::Os, "identity")
+        let (identity, handle) = match known(pid) {
+            Ok(known) => known,
+            Err(failure) => {
+                // It stands before the gate, which closes; it is reaped as every child.
+                embryo.finish();
+                return Err(failure);
             }
-        })?;
+        };
         let running = Running {
             run,
             identity,
@@ -121,18 +107,13 @@ impl Shim {
             started_at: unix_ms(),
             downgrades,
         };
-        let handle = ProcessHandle::of(pid).ok();
         self.put_run(&running, spec.detached, false);
         embryo.open_gate();
-        let message = Vec::new();
         let starting = Box::new(Starting {
             embryo,
-            plan,
-            attributes,
             running,
             handle,
             asker,
-            message,
             end: None,
         });
         self.service.begin(starting);
@@ -223,34 +204,38 @@ impl Shim {
         let Some(starting) = &mut self.service.starting else {
             return;
         };
-        let mut bytes = [0_u8; 16];
-        match rustix::io::read(&starting.embryo.report, &mut bytes) {
-            Ok(0) => {}
-            Ok(read) => {
-                starting.message.extend_from_slice(&bytes[..read]);
-                return;
-            }
-            Err(rustix::io::Errno::INTR) => return,
-            Err(_) => {}
+        if !starting.embryo.is_over() {
+            return;
         }
         let Some(starting) = self.service.starting.take() else {
             return;
         };
-        if starting.message.is_empty() {
-            self.started(starting);
-        } else {
-            self.not_started(starting);
-        }
-    }
-
-    fn started(&mut self, starting: Box<Starting>) {
         let Starting {
-            mut running,
+            embryo,
+            running,
             handle,
             asker,
             end,
-            ..
         } = *starting;
+        let pid = embryo.pid;
+        let (plan, message) = embryo.finish();
+        if message.is_empty() {
+            self.started(running, handle, asker, end);
+            return;
+        }
+        if end.is_none() {
+            exec::bury(pid);
+        }
+        self.not_started(&running, &plan.explain(&message), asker);
+    }
+
+    fn started(
+        &mut self,
+        mut running: Running,
+        handle: Option<ProcessHandle>,
+        asker: Option<Asker>,
+        end: Option<ProcessEnd>,
+    ) {
         running.pgid = pgid_of(running.identity.pid).unwrap_or(running.pgid);
         self.streams
             .mark(&format!("run {} pid {}", running.run, running.identity.pid));
@@ -269,18 +254,13 @@ impl Shim {
         }
     }
 
-    fn not_started(&mut self, starting: Box<Starting>) {
-        let failure = starting
-            .plan
-            .explain(&starting.attributes, &starting.message);
-        if starting.end.is_none() {
-            exec::bury(starting.embryo.pid);
-        }
-        self.put_run(&starting.running, false, true);
+    fn not_started(&mut self, running: &Running, failure: &Failure, asker: Option<Asker>) {
+        self.put_run(running, false, true);
         self.streams.abandon();
         self.service.run_failed();
-        if let Some(asker) = starting.asker {
-            self.peers.reply(asker, &Reply::Failed(failure), Vec::new());
+        if let Some(asker) = asker {
+            let failure = Reply::Failed(failure.clone());
+            self.peers.reply(asker, &failure, Vec::new());
         }
         self.reap();
     }
@@ -462,6 +442,18 @@ fn duplicate(fds: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
     fds.iter().map(OwnedFd::try_clone).collect()
 }
 
+/// Returns who a child of ours is, not reaped yet, and the handle on it where the kernel has such.
+fn known(pid: u32) -> Result<(Identity, Option<ProcessHandle>), Failure> {
+    if let Ok(handle) = ProcessHandle::of(pid) {
+        return Ok((handle.identity().clone(), Some(handle)));
+    }
+    let identity = Identity::of(pid).map_err(|error| Failure {
+        value: error.to_string(),
+        ..Failure::new(FailureKind::Os, "identity")
+    })?;
+    Ok((identity, None))
+}
+
 fn pgid_of(pid: u32) -> Option<u32> {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
     let pgid = rustix::process::getpgid(Some(pid)).ok()?;
@@ -471,6 +463,10 @@ fn pgid_of(pid: u32) -> Option<u32> {
 impl Starting {
     pub(super) fn pid(&self) -> u32 {
         self.embryo.pid
+    }
+
+    pub(super) fn report(&self) -> BorrowedFd<'_> {
+        self.embryo.report()
     }
 
     pub(super) fn handle(&self) -> Option<&ProcessHandle> {

@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::stat::read_once;
+
 /// Returns the time since boot in clock ticks, as [`crate::stat::Stat`] counts start times.
 pub(crate) fn ticks_since_boot() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
@@ -17,8 +19,10 @@ pub(crate) fn ticks_since_boot() -> u64 {
 pub(crate) fn outside(ticks: u64) -> u64 {
     static MOVED: OnceLock<i64> = OnceLock::new();
     let moved = *MOVED.get_or_init(|| {
-        let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
-        moved_by(&text, rustix::param::clock_ticks_per_second())
+        let mut bytes = [0; 256];
+        let read = read_once("/proc/self/timens_offsets", &mut bytes).unwrap_or(0);
+        let text = std::str::from_utf8(&bytes[..read]).unwrap_or_default();
+        moved_by(text, rustix::param::clock_ticks_per_second())
     });
     ticks.saturating_add_signed(-moved)
 }

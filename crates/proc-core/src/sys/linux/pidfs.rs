@@ -67,10 +67,14 @@ pub(crate) fn inode(fd: &Pidfd) -> Option<u64> {
     Some(rustix::fs::fstat(fd).ok()?.st_ino)
 }
 
-/// Returns the file handle of a pidfd, where the kernel gives one (Linux 6.14).
+/// Returns the inode of what [`open`] has opened.
+pub(crate) fn inode_of_opened(fd: &Pidfd) -> Option<u64> {
+    Some(rustix::fs::fstat(fd).ok()?.st_ino)
+}
+
+/// Returns the file handle of a pidfd on pidfs, where the kernel gives one (Linux 6.14). Before pidfs a pidfd was an
+/// anonymous inode, whose "handle" would not mean the process: ask [`inode`] first.
 pub(crate) fn handle(fd: &Pidfd) -> Option<FileHandle> {
-    // Before pidfs a pidfd was an anonymous inode, whose "handle" would not mean the process.
-    inode(fd)?;
     let mut raw = RawHandle {
         bytes: MAX_HANDLE as u32,
         kind: 0,

@@ -1,7 +1,9 @@
 //! `/proc/PID/stat`, the part that is needed, from bytes.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::clock;
 
@@ -33,7 +35,7 @@ impl Stat {
     /// Reads a process below another mount of procfs.
     pub(crate) fn read(root: &Path, pid: u32) -> io::Result<Self> {
         let mut bytes = [0; LONGEST];
-        let read = read_once(&root.join(format!("{pid}/stat")), &mut bytes).map_err(|error| {
+        let read = read_once(root.join(format!("{pid}/stat")), &mut bytes).map_err(|error| {
             // A process that ends between open and read.
             if error.raw_os_error() == Some(libc::ESRCH) {
                 io::ErrorKind::NotFound.into()
@@ -92,12 +94,13 @@ impl Stat {
 }
 
 /// Reads a file that comes whole in one piece: open, read, close, nothing more, because stops read thousands.
-fn read_once(path: &Path, into: &mut [u8]) -> io::Result<usize> {
-    let mut file = std::fs::File::open(path)?;
+pub(super) fn read_once(path: impl rustix::path::Arg, into: &mut [u8]) -> io::Result<usize> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
     loop {
-        match file.read(into) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
+        match rustix::io::read(&file, &mut *into) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
         }
     }
 }

@@ -26,6 +26,11 @@ pub(crate) const fn inode(fd: &Pidfd) -> Option<u64> {
     Some(fd.unique())
 }
 
+/// Of what is opened by a handle, which nothing is.
+pub(crate) const fn inode_of_opened(fd: &Pidfd) -> Option<u64> {
+    inode(fd)
+}
+
 /// There is none.
 pub(crate) const fn handle(_fd: &Pidfd) -> Option<FileHandle> {
     None
