@@ -20,11 +20,14 @@ const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 impl Directory {
     /// Opens `path`, creating it with mode 0700 where it is missing.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)?;
-        Self::open(path)
+        match Self::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut builder = std::fs::DirBuilder::new();
+                builder.recursive(true).mode(0o700).create(path)?;
+                Self::open(path)
+            }
+            result => result,
+        }
     }
 
     pub(crate) fn open(path: &Path) -> io::Result<Self> {

@@ -371,19 +371,28 @@ fn read<T>(
     decode(&text).map(Some)
 }
 
-/// Replaces `dir/name`. The new content is there for every other process at once; see [`sync`].
-pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+/// Replaces `dir/name`, and returns the new file. The content is there for every other process at once; see [`sync`].
+pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<File> {
     let temporary = dir.join(format!(".{name}.{}", std::process::id()));
-    // The name is this process's own, so a leftover of it is from a failed attempt of ours or of
-    // a dead process that had the same number.
-    let _absent = fs::remove_file(&temporary);
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(content))
-        .and_then(|()| fs::rename(&temporary, dir.join(name)));
+    let create = || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(&temporary)
+    };
+    let created = create().or_else(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        // The name is this process's own, so this is of a failed attempt of ours or of a dead process that had the
+        // same number.
+        fs::remove_file(&temporary)?;
+        create()
+    });
+    let written = created.and_then(|mut file| {
+        file.write_all(content)?;
+        fs::rename(&temporary, dir.join(name))?;
+        Ok(file)
+    });
     if written.is_err() {
         let _absent = fs::remove_file(&temporary);
     }

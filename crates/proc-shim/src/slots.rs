@@ -36,12 +36,10 @@ impl SlotFile {
         };
         let mut content = vec![b'\n'; SLOT];
         content.extend_from_slice(&slot);
-        super::records::replace(dir, name, &content)?;
-        let path = dir.join(name);
-        let file = fs::OpenOptions::new().write(true).open(&path)?;
+        let file = super::records::replace(dir, name, &content)?;
         let meta = file.metadata()?;
         Ok(Some(Self {
-            path,
+            path: dir.join(name),
             file,
             inode: (meta.dev(), meta.ino()),
             serial,

@@ -125,7 +125,7 @@ impl Recorder {
             let written = if at == Record::Run as usize {
                 put_run(&self.dir, &mut self.run, text)
             } else {
-                records::replace(&self.dir, name, text.as_bytes())
+                records::replace(&self.dir, name, text.as_bytes()).map(drop)
             };
             match written {
                 Ok(()) => {
@@ -153,7 +153,7 @@ fn put_run(dir: &Path, file: &mut Option<SlotFile>, text: &str) -> io::Result<()
     }
     *file = SlotFile::create(dir, "run", text)?;
     if file.is_none() {
-        return records::replace(dir, "run", text.as_bytes());
+        records::replace(dir, "run", text.as_bytes())?;
     }
     Ok(())
 }

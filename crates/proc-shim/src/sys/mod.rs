@@ -34,18 +34,11 @@ pub(crate) fn prepare_signals() -> io::Result<OwnedFd> {
     // SAFETY: `set` is initialised by `sigemptyset` before any other use; no handler is installed,
     // only dispositions are set, and the process has one thread at this point.
     let fd = unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-                libc::signal(
-                    signal,
-                    if IGNORED.contains(&signal) {
-                        libc::SIG_IGN
-                    } else {
-                        libc::SIG_DFL
-                    },
-                );
-            }
+        for signal in IGNORED {
+            libc::signal(*signal, libc::SIG_IGN);
         }
+        // Whoever ignores this one is told of no child.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
         if libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) != 0 {
