@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::comeback::connect_within;
+use crate::comeback::{Starters, connect_within};
 use crate::problem::Problem;
 use crate::wire::{
     Applied, ConfigRequest, Info, Named, NoOptions, ResizeRequest, ScaleRequest, SendRequest,
@@ -60,6 +60,7 @@ pub enum ClientError {
 pub struct Client {
     runtime_dir: PathBuf,
     patience: Duration,
+    starters: Option<Starters>,
 }
 
 impl Client {
@@ -69,6 +70,7 @@ impl Client {
         Client {
             runtime_dir: runtime_dir.to_owned(),
             patience: Duration::ZERO,
+            starters: None,
         }
     }
 
@@ -76,6 +78,13 @@ impl Client {
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Client {
         self.patience = patience;
+        self
+    }
+
+    /// Returns the same client, waiting only while one of those is there who can bring a supervisor back.
+    #[must_use]
+    pub fn while_there_are(mut self, starters: Starters) -> Client {
+        self.starters = Some(starters);
         self
     }
 
@@ -395,7 +404,8 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
-        let connected = connect_within(&self.runtime_dir, self.patience).await;
+        let starters = self.starters.as_ref();
+        let connected = connect_within(&self.runtime_dir, self.patience, starters).await;
         connected.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoSupervisor,
             _ => ClientError::Unreachable {

@@ -40,6 +40,7 @@ mod socket;
 mod wire;
 
 pub use client::{Client, ClientError, Events};
+pub use comeback::Starters;
 pub use problem::Problem;
 pub use server::Server;
 pub use wire::{

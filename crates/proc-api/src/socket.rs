@@ -42,6 +42,30 @@ pub(crate) fn connect(dir: &Path, name: &str) -> io::Result<UnixStream> {
     UnixStream::connect(address(&handle, dir, name))
 }
 
+/// Returns the pid of the process that listens on the socket `dir/name`, where the kernel tells it. Waits for nobody: a
+/// listener whose queue is full is there too.
+///
+/// # Errors
+///
+/// `NotFound` or `ConnectionRefused` when nobody listens there.
+pub(crate) fn listener(dir: &Path, name: &Path) -> io::Result<Option<u32>> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let handle = open(dir)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let to = SocketAddrUnix::new(address(&handle, dir, name))?;
+    match rustix::net::connect(&socket, &to) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::AGAIN) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    // Of a listener in another pid namespace there is no number, though the type has none for that.
+    let peer = rustix::net::sockopt::socket_peercred(&socket);
+    Ok(peer
+        .ok()
+        .and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok()))
+}
+
 /// Removes the socket `dir/name`; that it is gone already is fine.
 pub(crate) fn remove(dir: &Path, name: &str) {
     // What remains is a name that refuses connections: the next `listen` replaces it.
@@ -53,12 +77,14 @@ fn open(dir: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, dir, flags, Mode::empty())?)
 }
 
-fn address(handle: &OwnedFd, dir: &Path, name: &str) -> PathBuf {
-    let plain = dir.join(name);
+fn address(handle: &OwnedFd, dir: &Path, name: impl AsRef<Path>) -> PathBuf {
+    let plain = dir.join(&name);
     if plain.as_os_str().len() <= LONGEST_ADDRESS {
         return plain;
     }
-    PathBuf::from(format!("/proc/self/fd/{}/{name}", handle.as_raw_fd()))
+    Path::new("/proc/self/fd")
+        .join(handle.as_raw_fd().to_string())
+        .join(name)
 }
 
 #[cfg(test)]

@@ -120,6 +120,31 @@ fn a_supervisor_that_is_killed_comes_back_with_the_same_services() {
 }
 
 #[test]
+fn with_supervisor_and_keeper_dead_verbs_say_so_at_once() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let service = project.pid("web");
+    let supervisor = project.status()["supervisor"]["pid"].clone();
+    let keeper = proc_shim::ShimRecord::read(&project.state().join("supervisor"));
+    let keeper = keeper.expect("readable").expect("it has a keeper").identity;
+    let keeper = keeper.open().expect("it lives");
+    let supervisor = u32::try_from(supervisor.as_u64().expect("a pid")).expect("it fits");
+    let supervisor = proc_core::ProcessHandle::of(supervisor).expect("it lives");
+    for process in [keeper, supervisor] {
+        process.signal(proc_core::Signal::KILL).expect("it is ours");
+        process.wait(None).expect("a pidfd can be waited for");
+    }
+    let begun = std::time::Instant::now();
+    let done = project.proc(&["stop", "web"]);
+    assert_eq!(done.code, 5, "{done:?}");
+    assert!(done.stderr.contains("no supervisor is running"), "{done:?}");
+    // Five seconds are waited for one that is coming back; nobody is here to bring it.
+    assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.pid("web"), service, "the service was not touched");
+}
+
+#[test]
 fn apply_does_what_plan_says() {
     let project = TestProject::new(WEB);
     project.ok(&["up", "-d"]);

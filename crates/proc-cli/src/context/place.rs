@@ -54,6 +54,11 @@ impl Place {
         self.dirs.state.join("lock")
     }
 
+    /// Returns the file whose lock is held by whoever starts a supervisor.
+    pub(crate) fn turn(&self) -> PathBuf {
+        self.dirs.state.join("up.lock")
+    }
+
     /// Returns the directory of the shim that keeps a detached supervisor.
     pub(crate) fn keeper_dir(&self) -> PathBuf {
         self.dirs.state.join("supervisor")

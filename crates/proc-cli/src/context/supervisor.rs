@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proc_api::{Client, ClientError, ConfigRequest};
+use proc_api::{Client, ClientError, ConfigRequest, Starters};
 use proc_spec::Loader;
 use proc_supervisor::ProjectStatus;
 
@@ -32,12 +32,19 @@ impl Context {
 
     /// Returns a client of the project's supervisor; it waits for one that is coming back.
     pub(crate) fn client(&self, place: &Place) -> Client {
-        let patience = if place.keeper_socket().exists() {
+        let starters = Starters {
+            keeper: place.keeper_socket(),
+            turn: place.turn(),
+        };
+        // Without a keeper's socket, even one that a dead keeper left, none comes back by itself.
+        let patience = if starters.keeper.exists() {
             PATIENCE
         } else {
             Duration::ZERO
         };
-        Client::new(&place.dirs.runtime).with_patience(patience)
+        Client::new(&place.dirs.runtime)
+            .with_patience(patience)
+            .while_there_are(starters)
     }
 
     /// Asks the project's supervisor; without one the failure is code 5.

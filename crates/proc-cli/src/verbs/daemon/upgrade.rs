@@ -12,6 +12,7 @@ use crate::context::{Context, Place};
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::keeper::{Command, Keeper};
+use crate::verbs::up::launch::Launch;
 
 /// How long the new supervisor may take until it answers.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -31,9 +32,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         .map_err(|e| context.failure(&place, e))?;
     let keeper = place.keeper().ok_or_else(foreground)?;
     let command = same_command(before.pid, args)?;
+    // Between the two supervisors it tells everybody that one is on its way.
+    let launch = Launch::again(&place)?;
     keeper.end()?;
     Keeper::find_or_launch(&place)?.start(command)?;
     let after = context.block_on(new_supervisor(&place, before.pid))?;
+    drop(launch);
     if !context.globals.quiet {
         let (old, new) = (&before.version, &after.version);
         let mut out = anstream::stdout().lock();

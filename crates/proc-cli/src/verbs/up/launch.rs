@@ -29,11 +29,17 @@ impl Launch {
             proc_store::dirs::ensure_private(dir, uid)
                 .map_err(|error| CliError::chain(exit::FAILED, &error).hint("--state-dir DIR"))?;
         }
-        let turn = take_turn(&place.dirs.state.join("up.lock"))?;
+        let turn = take_turn(&place.turn())?;
         match running(place)? {
             Some(pid) => Err(refused(place, pid)),
             None => Ok(Launch { _turn: turn }),
         }
+    }
+
+    /// Takes a turn to put another supervisor in the place of the one that runs.
+    pub(crate) fn again(place: &Place) -> Result<Launch, CliError> {
+        let turn = take_turn(&place.turn())?;
+        Ok(Launch { _turn: turn })
     }
 }
 
