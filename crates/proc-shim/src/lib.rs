@@ -35,6 +35,7 @@ mod socket;
     reason = "signals, fork and exec have no safe form; each block says why it is sound"
 )]
 mod sys;
+mod unstored;
 mod wire;
 
 pub use channel::{Channel, Received};
@@ -50,4 +51,5 @@ pub use program::{HIDDEN_VERB, ShimProgram};
 pub use records::{ExitRecord, RecordError, RunRecord, ShimRecord};
 pub use server::main;
 pub use socket::connect_to;
+pub use unstored::{KEPT_EXITS, Unstored};
 pub use wire::{DecodeError, MAX_FRAME};

@@ -7,6 +7,8 @@ use std::time::Duration;
 use proc_core::{Attributes, Identity, Mechanism, ProcessEnd, Signal, StopReport, StopSequence};
 use proc_output::LogOptions;
 
+use crate::unstored::Unstored;
+
 /// Who a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
@@ -206,7 +208,7 @@ pub enum Request {
         /// Whether it ends the tree.
         die_with_supervisor: bool,
     },
-    /// The exit of this run is recorded elsewhere.
+    /// The exits up to that of this run are recorded elsewhere.
     Acknowledge {
         /// The run.
         run: u64,
@@ -296,6 +298,8 @@ pub struct Snapshot {
     pub respawns: u32,
     /// How the current or last run is treated.
     pub terms: Option<Terms>,
+    /// The ends of earlier runs that nobody has acknowledged.
+    pub unstored: Unstored,
 }
 
 /// What the shim answers.

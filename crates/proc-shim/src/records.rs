@@ -19,6 +19,7 @@ use proc_core::{Identity, ProcessEnd, Signal};
 
 use crate::message::{Exited, Running};
 use crate::slots;
+use crate::unstored::Unstored;
 
 /// No record is larger; what is, was not written by a shim.
 const MAX_RECORD: u64 = 64 * 1024;
@@ -137,6 +138,39 @@ impl Pairs {
             handle: self.0.get("handle").cloned(),
         })
     }
+
+    /// Reads an exit whose keys begin so.
+    fn exit(&self, prefix: &str) -> Result<Exited, RecordError> {
+        let key = |name: &str| format!("{prefix}{name}");
+        let code = self.optional::<i32>(&key("code"))?;
+        let end = match (code, self.optional::<i32>(&key("signal"))?) {
+            (Some(code), None) => Some(ProcessEnd::Exited(code)),
+            (None, Some(raw)) => {
+                let signal = Signal::from_raw(raw)
+                    .ok_or_else(|| RecordError::Invalid(format!("signal {raw} is not known")))?;
+                Some(ProcessEnd::Signaled {
+                    signal,
+                    core_dumped: self.flag(&key("core_dumped")),
+                })
+            }
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(RecordError::Invalid(
+                    "it has a code and a signal".to_owned(),
+                ));
+            }
+        };
+        Ok(Exited {
+            run: self.number(&key("run"))?,
+            end,
+            unknown: self.0.get(&key("unknown")).cloned(),
+            at: self.number(&key("at_ms"))?,
+            runtime_ms: self.number(&key("runtime_ms"))?,
+            oom: self.optional::<u8>(&key("oom"))?.map(|value| value != 0),
+            stdout_offset: self.number(&key("stdout_offset"))?,
+            stderr_offset: self.number(&key("stderr_offset"))?,
+        })
+    }
 }
 
 /// Collects lines.
@@ -178,6 +212,35 @@ impl Lines {
         if let Some(handle) = &identity.handle {
             self.put("handle", handle);
         }
+    }
+
+    /// Puts an exit under keys that begin so.
+    fn exit(&mut self, prefix: &str, exited: &Exited) {
+        let mut put = |name: &str, value: &dyn std::fmt::Display| {
+            self.put(&format!("{prefix}{name}"), value);
+        };
+        put("run", &exited.run);
+        match exited.end {
+            Some(ProcessEnd::Exited(code)) => put("code", &code),
+            Some(ProcessEnd::Signaled {
+                signal,
+                core_dumped,
+            }) => {
+                put("signal", &signal.raw());
+                put("core_dumped", &u8::from(core_dumped));
+            }
+            None => {}
+        }
+        if let Some(reason) = &exited.unknown {
+            put("unknown", reason);
+        }
+        put("at_ms", &exited.at);
+        put("runtime_ms", &exited.runtime_ms);
+        if let Some(oom) = exited.oom {
+            put("oom", &u8::from(oom));
+        }
+        put("stdout_offset", &exited.stdout_offset);
+        put("stderr_offset", &exited.stderr_offset);
     }
 }
 
@@ -253,42 +316,29 @@ impl RunRecord {
     }
 }
 
-/// The end of the last run, in its record.
+/// The end of the last run, in its record, and those before it that nobody has acknowledged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExitRecord {
     /// The end.
     pub exited: Exited,
     /// Whether nothing of the tree was left.
     pub tree_empty: bool,
+    /// The earlier ends. Some may have been acknowledged after the record was written.
+    pub unstored: Unstored,
 }
 
 impl ExitRecord {
     pub(crate) fn encode(&self) -> String {
-        let exited = &self.exited;
         let mut lines = Lines::new();
-        lines.put("run", exited.run);
-        match exited.end {
-            Some(ProcessEnd::Exited(code)) => lines.put("code", code),
-            Some(ProcessEnd::Signaled {
-                signal,
-                core_dumped,
-            }) => {
-                lines.put("signal", signal.raw());
-                lines.put("core_dumped", u8::from(core_dumped));
-            }
-            None => {}
-        }
-        if let Some(reason) = &exited.unknown {
-            lines.put("unknown", reason);
-        }
-        lines.put("at_ms", exited.at);
-        lines.put("runtime_ms", exited.runtime_ms);
-        if let Some(oom) = exited.oom {
-            lines.put("oom", u8::from(oom));
-        }
-        lines.put("stdout_offset", exited.stdout_offset);
-        lines.put("stderr_offset", exited.stderr_offset);
+        lines.exit("", &self.exited);
         lines.put("tree_empty", u8::from(self.tree_empty));
+        for (number, exited) in self.unstored.exits.iter().enumerate() {
+            lines.exit(&earlier(number), exited);
+        }
+        if self.unstored.dropped > 0 {
+            lines.put("dropped", self.unstored.dropped);
+            lines.put("dropped_through", self.unstored.dropped_through);
+        }
         lines.0
     }
 
@@ -302,41 +352,29 @@ impl ExitRecord {
 
     fn decode(text: &str) -> Result<Self, RecordError> {
         let pairs = Pairs::parse(text)?;
-        let end = match (
-            pairs.optional::<i32>("code")?,
-            pairs.optional::<i32>("signal")?,
-        ) {
-            (Some(code), None) => Some(ProcessEnd::Exited(code)),
-            (None, Some(raw)) => {
-                let signal = Signal::from_raw(raw)
-                    .ok_or_else(|| RecordError::Invalid(format!("signal {raw} is not known")))?;
-                Some(ProcessEnd::Signaled {
-                    signal,
-                    core_dumped: pairs.flag("core_dumped"),
-                })
-            }
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                return Err(RecordError::Invalid(
-                    "it has a code and a signal".to_owned(),
-                ));
-            }
+        let mut unstored = Unstored {
+            exits: Vec::new(),
+            dropped: pairs.optional("dropped")?.unwrap_or(0),
+            dropped_through: pairs.optional("dropped_through")?.unwrap_or(0),
         };
-        let exited = Exited {
-            run: pairs.number("run")?,
-            end,
-            unknown: pairs.0.get("unknown").cloned(),
-            at: pairs.number("at_ms")?,
-            runtime_ms: pairs.number("runtime_ms")?,
-            oom: pairs.optional::<u8>("oom")?.map(|value| value != 0),
-            stdout_offset: pairs.number("stdout_offset")?,
-            stderr_offset: pairs.number("stderr_offset")?,
-        };
+        for number in 0.. {
+            let prefix = earlier(number);
+            if !pairs.0.contains_key(&format!("{prefix}run")) {
+                break;
+            }
+            unstored.exits.push(pairs.exit(&prefix)?);
+        }
         Ok(Self {
-            exited,
+            exited: pairs.exit("")?,
             tree_empty: pairs.flag("tree_empty"),
+            unstored,
         })
     }
+}
+
+/// Returns how the keys of an earlier exit begin.
+fn earlier(number: usize) -> String {
+    format!("earlier.{number}.")
 }
 
 fn read<T>(
@@ -451,4 +489,37 @@ fn from_hex_or_text(text: &str) -> std::ffi::OsString {
             .map(|pair| pair.iter().fold(0, |sum, d| sum * 16 + d))
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unstored::KEPT_EXITS;
+
+    #[test]
+    fn a_record_of_as_many_exits_as_are_kept_can_be_read() {
+        let exited = |run| Exited {
+            run,
+            end: None,
+            unknown: Some("\\".repeat(10_000)),
+            at: u64::MAX,
+            runtime_ms: u64::MAX,
+            oom: Some(true),
+            stdout_offset: u64::MAX,
+            stderr_offset: u64::MAX,
+        };
+        let mut unstored = Unstored::default();
+        for run in 0..=KEPT_EXITS as u64 {
+            unstored.keep(exited(u64::MAX - 100 + run));
+        }
+        let record = ExitRecord {
+            exited: exited(u64::MAX),
+            tree_empty: true,
+            unstored,
+        };
+        let text = record.encode();
+        assert!((text.len() as u64) < MAX_RECORD, "{} bytes", text.len());
+        let read = ExitRecord::decode(&text).expect("it was written so");
+        assert_eq!(read, record);
+    }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use proc_core::{ProcessEnd, Signal};
-use proc_shim::{Request, Target};
+use proc_shim::{ExitRecord, KEPT_EXITS, Request, Snapshot, Target};
 use support::{Shim, command, sh};
 
 #[test]
@@ -85,6 +85,92 @@ fn a_new_shim_knows_what_the_old_one_recorded() {
     assert_eq!(snapshot.exited.unwrap().end, Some(ProcessEnd::Exited(5)));
     let running = next.start(sh("exit 0"));
     assert_eq!(running.run, 2, "run numbers only grow");
+}
+
+/// Runs services that end with 1, 2, …, `last`, and acknowledges nothing.
+fn run_through(shim: &mut Shim, last: u64) {
+    for code in 1..=last {
+        shim.start(sh(&format!("exit {code}")));
+        shim.exited();
+        shim.tree_empty();
+    }
+}
+
+/// Returns the runs and codes of the exits before the last one that a supervisor would be told.
+fn told(snapshot: &Snapshot) -> Vec<(u64, Option<ProcessEnd>)> {
+    let exits = snapshot.unstored.exits.iter();
+    exits.map(|exited| (exited.run, exited.end)).collect()
+}
+
+fn codes(runs: std::ops::RangeInclusive<u64>) -> Vec<(u64, Option<ProcessEnd>)> {
+    let end = |run| Some(ProcessEnd::Exited(i32::try_from(run).expect("few")));
+    runs.map(|run| (run, end(run))).collect()
+}
+
+#[test]
+fn exits_that_nobody_has_stored_are_told_until_somebody_has() {
+    let mut shim = Shim::new();
+    run_through(&mut shim, 4);
+    shim.disconnect();
+    let snapshot = shim.reconnect();
+    assert_eq!(told(&snapshot), codes(1..=3));
+    assert_eq!(
+        (snapshot.exited.unwrap().run, snapshot.acknowledged),
+        (4, false)
+    );
+
+    shim.ask(&Request::Acknowledge { run: 2 });
+    assert_eq!(told(&shim.status()), codes(3..=3));
+    shim.ask(&Request::Acknowledge { run: 4 });
+    let snapshot = shim.status();
+    assert_eq!((told(&snapshot), snapshot.acknowledged), (vec![], true));
+
+    // What is acknowledged is not kept when the next run ends.
+    shim.start(sh("exit 5"));
+    shim.exited();
+    assert_eq!(told(&shim.status()), []);
+}
+
+#[test]
+fn exits_that_nobody_has_stored_outlive_the_shim() {
+    let mut shim = Shim::new();
+    run_through(&mut shim, 3);
+    shim.start(sh("kill -9 $$"));
+    shim.exited();
+    shim.tree_empty();
+    shim.start(sh("exit 5"));
+    shim.exited();
+    shim.child.signal(Signal::KILL).unwrap();
+    shim.child.wait().unwrap();
+    let record = ExitRecord::read(&shim.options.dir).unwrap().unwrap();
+    assert_eq!(record.exited.run, 5);
+    let home = std::mem::replace(&mut shim.home, tempfile::tempdir().unwrap());
+    let mut next = Shim::launch(home, shim.options.clone());
+    let snapshot = next.status();
+    assert_eq!(snapshot.unstored, record.unstored);
+    assert_eq!(told(&snapshot)[..3], codes(1..=3));
+    let killed = snapshot.unstored.exits[3].end.unwrap();
+    assert_eq!(killed.signal(), Some(Signal::KILL));
+}
+
+#[test]
+fn of_too_many_exits_the_oldest_are_counted() {
+    let mut shim = Shim::new();
+    let last = KEPT_EXITS as u64 + 6;
+    run_through(&mut shim, last);
+    let snapshot = shim.status();
+    assert_eq!(told(&snapshot), codes(6..=last - 1));
+    let unstored = &snapshot.unstored;
+    assert_eq!((unstored.dropped, unstored.dropped_through), (5, 5));
+    let record = ExitRecord::read(&shim.options.dir).unwrap().unwrap();
+    assert_eq!(record.unstored, *unstored);
+    // Who has stored any of the rest has heard that those are missing.
+    shim.ask(&Request::Acknowledge { run: 6 });
+    let unstored = shim.status().unstored;
+    assert_eq!(
+        (unstored.dropped, unstored.exits.len()),
+        (0, KEPT_EXITS - 1)
+    );
 }
 
 #[test]

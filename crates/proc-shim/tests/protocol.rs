@@ -11,7 +11,7 @@ use proc_output::{LogOptions, OnFull};
 use proc_shim::{
     AdoptSpec, Exited, Failure, FailureKind, FdSet, Frame, Framer, Incoming, MAX_FRAME, Notice,
     Output, Reply, Request, Respawn, Role, Running, Snapshot, StartSpec, Stdin, Target, Terms,
-    decode_incoming, decode_request, encode_notice, encode_reply, encode_request,
+    Unstored, decode_incoming, decode_request, encode_notice, encode_reply, encode_request,
 };
 use proptest::prelude::*;
 
@@ -203,6 +203,11 @@ fn replies() -> Vec<Reply> {
         troubles: vec!["log: ENOSPC".into()],
         respawns: 2,
         terms: Some(terms()),
+        unstored: Unstored {
+            exits: vec![exited(None), exited(Some(ProcessEnd::Exited(3)))],
+            dropped: 9,
+            dropped_through: 10,
+        },
     };
     vec![
         Reply::Done,

@@ -199,6 +199,13 @@ fn put_snapshot(out: &mut Writer, snapshot: &Snapshot) {
     if let Some(terms) = &snapshot.terms {
         out.nested(13, |out| put_terms(out, terms));
     }
+    for exited in &snapshot.unstored.exits {
+        parts::put_exited(out, 14, exited);
+    }
+    if snapshot.unstored.dropped > 0 {
+        out.u64(15, snapshot.unstored.dropped);
+        out.u64(16, snapshot.unstored.dropped_through);
+    }
 }
 
 fn snapshot(mut fields: Reader<'_>) -> Result<Snapshot, DecodeError> {
@@ -218,6 +225,9 @@ fn snapshot(mut fields: Reader<'_>) -> Result<Snapshot, DecodeError> {
             11 => value.troubles.push(field.string("trouble")?),
             12 => value.respawns = field.u32("respawns")?,
             13 => value.terms = Some(terms(&field)?),
+            14 => value.unstored.exits.push(parts::exited(&field)?),
+            15 => value.unstored.dropped = field.u64("dropped exits")?,
+            16 => value.unstored.dropped_through = field.u64("run")?,
             _ => {}
         }
     }

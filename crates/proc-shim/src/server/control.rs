@@ -311,6 +311,7 @@ impl Shim {
             troubles: self.told.iter().flatten().cloned().collect(),
             respawns: service.respawns,
             terms: service.terms.clone(),
+            unstored: service.unstored.clone(),
         }
     }
 

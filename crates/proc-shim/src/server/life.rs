@@ -20,6 +20,7 @@ use crate::message::{
     AdoptSpec, Exited, Failure, FailureKind, Notice, Reply, Respawn, Running, StartSpec, Terms,
 };
 use crate::records::{ExitRecord, RunRecord, ShimRecord};
+use crate::unstored::Unstored;
 
 /// How long a replacement waits for the parent of its service to reap it, which is when the
 /// kernel tells the exit code.
@@ -60,6 +61,8 @@ pub(super) struct Service {
     pub(super) handle: Option<ProcessHandle>,
     pub(super) exited: Option<Exited>,
     pub(super) acknowledged: bool,
+    /// The ends before that one which nobody has acknowledged either.
+    pub(super) unstored: Unstored,
     pub(super) tree_empty: bool,
     /// Whether the current run was taken over, so its processes are not our descendants.
     pub(super) replacement: bool,
@@ -92,14 +95,18 @@ impl Service {
         let run = RunRecord::read(dir).ok().flatten();
         let exit = ExitRecord::read(dir).ok().flatten();
         let last_run = run.map_or(0, |record| record.running.run);
+        let (exited, unstored) = exit.map_or_else(Default::default, |record| {
+            (Some(record.exited), record.unstored)
+        });
         Self {
             phase: Phase::Idle,
-            last_run: last_run.max(exit.as_ref().map_or(0, |record| record.exited.run)),
+            last_run: last_run.max(exited.as_ref().map_or(0, |exited| exited.run)),
             starting: None,
             running: None,
             handle: None,
-            exited: exit.map(|record| record.exited),
+            exited,
             acknowledged: false,
+            unstored,
             tree_empty: true,
             replacement: false,
             cgroup: None,
@@ -245,8 +252,23 @@ impl Service {
     }
 
     pub(super) fn acknowledge(&mut self, run: u64) {
-        if self.exited.as_ref().is_some_and(|exited| exited.run == run) {
+        self.unstored.acknowledge(run);
+        if self.exited.as_ref().is_some_and(|exited| exited.run <= run) {
             self.acknowledged = true;
+        }
+    }
+
+    /// The last exit is this one; the one before it is kept unless somebody has it on record. Nobody keeps books of a command
+    /// that the shim itself restarts.
+    fn ended(&mut self, exited: Exited) {
+        let run = exited.run;
+        let before = self.exited.replace(exited);
+        let acknowledged = std::mem::replace(&mut self.acknowledged, false);
+        if !acknowledged && self.again.is_none() {
+            let before = before.filter(|before| before.run < run);
+            before
+                .into_iter()
+                .for_each(|before| self.unstored.keep(before));
         }
     }
 
@@ -445,8 +467,7 @@ impl Shim {
         };
         self.service.phase = Phase::Idle;
         self.service.known_by = None;
-        self.service.exited = Some(exited.clone());
-        self.service.acknowledged = false;
+        self.service.ended(exited.clone());
         if let Some(asker) = self.service.input.shut() {
             let reply = Reply::Failed(Failure::new(FailureKind::NoStdin, "stdin"));
             self.peers.reply(asker, &reply, Vec::new());
@@ -475,6 +496,7 @@ impl Shim {
             let record = ExitRecord {
                 exited: exited.clone(),
                 tree_empty: self.service.tree_empty,
+                unstored: self.service.unstored.clone(),
             };
             self.recorder.put(Record::Exit, record.encode());
         }
