@@ -7,7 +7,7 @@ use proc_tests::{Events, Project, is_root};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 
-use crate::killer::{kill, leader};
+use crate::killer::{Killer, kill, leader};
 
 const CONFIG: &str = "[service.web]\nargv = [\"sleep\", \"infinity\"]\nstart_seconds = 0\nlog = { dir = \"logs\" }\n\
     restart = { mode = \"always\", initial_delay = \"10ms\", max_delay = \"100ms\", startup_max = \"none\", crash_loop = \"none\" }\n";
@@ -65,6 +65,56 @@ fn a_full_disk_is_told_stops_nothing_and_loses_no_exit() {
     );
     std::fs::remove_file(&filler).expect("it is ours");
     assert_recovered(&project, since, pid);
+    project.ok(&["down"]);
+}
+
+#[test]
+fn a_supervisor_killed_while_its_disk_is_full_loses_no_exit() {
+    let project = Project::with(CONFIG);
+    let state = project.state();
+    let Some(_small) = is_root().then(|| Small::mount(&state)).flatten() else {
+        eprintln!("SKIP a full disk: we cannot mount one");
+        return;
+    };
+    project.ok(&["up", "-d"]);
+    let mut killer = Killer::new(&project);
+    let since = project.last_seq();
+    let filler = state.join("filler");
+    std::fs::write(&filler, vec![0; 5 << 20]).expect_err("5 MiB do not fit into 4");
+    const RUNS: u64 = 6;
+    for _ in 0..RUNS {
+        let before = leader(&project, "web").expect("it runs");
+        assert!(kill(&before));
+        // It is started again all the same.
+        while project.instance("web")["pid"]
+            .as_u64()
+            .is_none_or(|pid| pid == u64::from(before.pid))
+        {
+            crate::killer::pause(20);
+        }
+    }
+    let pid = project.pid("web");
+    killer.kill_supervisor();
+    std::fs::remove_file(&filler).expect("it is ours");
+    let exits = |events: &[Value]| {
+        let exits = events.iter().map(|event| &event["exit"]);
+        let killed = exits.filter(|exit| exit["signal"] == 9);
+        killed
+            .filter_map(|exit| exit["run"].as_u64())
+            .collect::<Vec<_>>()
+    };
+    let last = |event: &Value| event["exit"]["run"] == RUNS;
+    assert!(
+        Events::after(&project, since).any(|event| last(&event)),
+        "the event stream ended before the last exit was told"
+    );
+    assert_eq!(project.pid("web"), pid, "the service was not touched");
+    assert_eq!(project.instance("web")["restarts"], RUNS);
+    let events = project.events();
+    assert_eq!(exits(&events), (1..=RUNS).collect::<Vec<_>>());
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["seq"], number as u64 + 1, "a gap at {event}");
+    }
     project.ok(&["down"]);
 }
 

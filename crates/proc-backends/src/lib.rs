@@ -62,7 +62,7 @@ pub use slurm::{
     SlurmStateRow, run_pipeline,
 };
 pub use spec::{InstanceSpec, PassedSocket, StdinMode};
-pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};
+pub use status::{Adopted, Exit, InstanceStatus, Keeper, LogOffsets, Missed, RunState, Started};
 pub use systemctl::{
     STATE_MAP, StateRow, SystemctlBackend, SystemctlOptions, UnitFacts, UnitState, unit_state,
 };

@@ -102,4 +102,17 @@ pub struct Adopted {
     pub last_run: u64,
     /// What was noticed on the way, for `why` (`the shim was gone; a replacement took over`).
     pub notes: Vec<String>,
+    /// Ends of runs before the one that `status` tells of.
+    pub missed: Missed,
+}
+
+/// Ends of runs that others have followed, and that nobody has acknowledged.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Missed {
+    /// The ends, oldest first. The earlier supervisor may have counted some of them.
+    pub exits: Vec<Exit>,
+    /// How many still earlier ones were not kept.
+    pub dropped: u64,
+    /// The last run among those.
+    pub dropped_through: u64,
 }

@@ -268,6 +268,52 @@ async fn the_next_supervisor_learns_everything_once() {
 }
 
 #[tokio::test]
+async fn exits_that_were_not_acknowledged_are_told_with_or_without_a_shim() {
+    let mut bed = Bed::new();
+    for code in 1..=3 {
+        bed.start(&format!("exit {code}")).await;
+        bed.exit().await;
+        bed.tree_empty().await;
+    }
+    let live = bed.start("exec sleep 1000").await;
+    let missed = |adopted: &Adopted| {
+        let exits = adopted.missed.exits.iter();
+        let exits = exits.map(|exit| (exit.run, exit.end.and_then(ProcessEnd::code)));
+        exits.collect::<Vec<_>>()
+    };
+    let all = [(1, Some(1)), (2, Some(2)), (3, Some(3))];
+    let bed = bed.next_supervisor().await;
+    let adopted = bed.adopt().await;
+    assert_eq!(missed(&adopted), all);
+    assert!(matches!(adopted.status.state, RunState::Running(_)));
+
+    // Both are lost: the records tell the same.
+    let shim = bed.shim_pid().await;
+    let Bed {
+        home,
+        backend,
+        events,
+    } = bed;
+    drop((backend, events));
+    kill(shim);
+    let mut bed = Bed::on(home);
+    let adopted = bed.adopt().await;
+    assert_eq!(missed(&adopted), all);
+    assert!(matches!(adopted.status.state, RunState::Running(_)));
+    bed.backend.acknowledge("web", 2).await.unwrap();
+    bed.backend.stop("web", StopSequence::kill()).await.unwrap();
+    wait_gone(&live.identity).await;
+    bed.tree_empty().await;
+
+    // The next shim is told what is on record, though its own records do not say so.
+    bed.start("exec sleep 1000").await;
+    let bed = bed.next_supervisor().await;
+    let adopted = bed.adopt().await;
+    assert_eq!(missed(&adopted), all[2..]);
+    bed.clear().await;
+}
+
+#[tokio::test]
 async fn a_lost_shim_is_replaced_and_no_byte_is_lost() {
     let mut bed = Bed::new();
     let go = bed.fifo("go");

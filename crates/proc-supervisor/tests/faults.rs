@@ -154,6 +154,100 @@ async fn an_interrupted_call_is_made_again_and_not_even_told() {
     assert_consecutive(&offline::events(dir.path(), 0).unwrap());
 }
 
+/// Lets `web` end with 1, 2, …, `count`, and be started again each time; the disk takes nothing of it, and then the supervisor is
+/// gone.
+async fn unrecorded_runs(fake: &Fake, dir: &Path, count: u64) {
+    let plan = FaultPlan::none();
+    let begin = Begin::ByHand(vec![]);
+    let handle = started(fake, dir, &plan, begin, Mode::Always)
+        .await
+        .unwrap();
+    settled(&handle).await;
+    plan.break_every(None, Fault::Errno(28));
+    for code in 1..=count {
+        let end = ProcessEnd::Exited(i32::try_from(code).unwrap());
+        fake.end("web", end).await;
+        while fake.run("web") <= code {
+            tokio::task::yield_now().await;
+        }
+        settled(&handle).await;
+    }
+    handle.leave().await.unwrap();
+    assert_eq!(exits(&offline::events(dir, 0).unwrap()), [0; 0]);
+}
+
+/// Lets a supervisor on a disk that works take over, and another one after it.
+async fn assert_taken_over(fake: &Fake, dir: &Path, codes: &[i32], restarts: u32, row: &str) {
+    for _ in 0..2 {
+        let plan = FaultPlan::none();
+        let handle = started(fake, dir, &plan, Begin::Resume, Mode::Always).await;
+        let handle = handle.unwrap();
+        settled(&handle).await;
+        let status = handle.status().await.unwrap();
+        let web = status.services.iter().find(|service| service.name == "web");
+        let web = &web.unwrap().instances[0];
+        assert_eq!(web.restarts, restarts, "{row}");
+        let last = web.last_exit.as_ref().and_then(|exit| exit.code);
+        assert_eq!(last, codes.last().copied(), "{row}");
+        handle.leave().await.unwrap();
+    }
+    let events = offline::events(dir, 0).unwrap();
+    assert_eq!(exits(&events), codes, "{row}: {events:#?}");
+    assert_consecutive(&events);
+}
+
+#[tokio::test]
+async fn what_a_supervisor_could_not_record_the_next_one_does() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+    unrecorded_runs(&fake, dir.path(), 3).await;
+    assert_taken_over(&fake, dir.path(), &[1, 2, 3], 3, "it runs").await;
+
+    // The last run has ended too, and nobody has seen it.
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+    unrecorded_runs(&fake, dir.path(), 2).await;
+    fake.end("web", ProcessEnd::Exited(3)).await;
+    assert_taken_over(&fake, dir.path(), &[1, 2, 3], 3, "it has ended").await;
+    assert!(fake.is_acknowledged("web", 3));
+}
+
+#[tokio::test]
+async fn a_kill_at_every_write_of_what_was_not_recorded_records_it_once() {
+    for at in 0..400 {
+        let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+        unrecorded_runs(&fake, dir.path(), 3).await;
+        let plan = FaultPlan::at(at, Fault::Crash);
+        let killed = started(&fake, dir.path(), &plan, Begin::Resume, Mode::Always).await;
+        if let Ok(killed) = killed {
+            settled(&killed).await;
+            killed.leave().await.unwrap();
+        }
+        let row = format!("killed at {at}");
+        assert_taken_over(&fake, dir.path(), &[1, 2, 3], 3, &row).await;
+        if plan.seen().len() <= at {
+            return;
+        }
+    }
+    panic!("a supervisor writes for ever");
+}
+
+#[tokio::test]
+async fn exits_that_were_not_kept_are_counted_once() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+    let count = KEPT as u64 + 3;
+    unrecorded_runs(&fake, dir.path(), count).await;
+    assert_taken_over(&fake, dir.path(), &[4, 5, 6, 7], 7, "three are lost").await;
+    let events = offline::events(dir.path(), 0).unwrap();
+    let told = events
+        .iter()
+        .filter_map(|event| event.cause.detail.as_deref());
+    let told: Vec<_> = told.filter(|detail| detail.contains("not kept")).collect();
+    let [told] = told[..] else { panic!("{told:?}") };
+    assert!(
+        told.starts_with("3 exits were not kept, the last that of run 3"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
 async fn a_kill_at_every_write_loses_no_exit() {
     for at in 0..400 {

@@ -18,7 +18,7 @@ use super::tool::{Loaded, Seen, Tool};
 use crate::error::{AdoptError, OperateError, StartError};
 use crate::manager::ManagerError;
 use crate::spec::{InstanceSpec, StdinMode};
-use crate::status::{Adopted, Started};
+use crate::status::{Adopted, Missed, Started};
 
 /// How long the pause between two attempts at something that launchd is not ready for is.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -389,6 +389,7 @@ impl Instance {
             last_run: run,
             status: life.status(degraded),
             notes,
+            missed: Missed::default(),
         }))
     }
 

@@ -20,7 +20,7 @@ use super::takeover::{LocalStop, gone, stop_ended};
 use crate::error::{OperateError, StartError};
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
 use crate::spec::InstanceSpec;
-use crate::status::{Exit, InstanceStatus, Keeper, RunState, Started};
+use crate::status::{Exit, InstanceStatus, Keeper, Missed, RunState, Started};
 
 /// The most bytes of standard input in one request.
 const CHUNK: usize = 64 * 1024;
@@ -56,6 +56,10 @@ pub(super) struct Actor {
     pub(super) cgroup: Option<std::path::PathBuf>,
     pub(super) running: Option<Started>,
     pub(super) last_exit: Option<Exit>,
+    /// What an earlier supervisor may not have recorded.
+    pub(super) missed: Missed,
+    /// The last run whose exit is on record: the next shim is told as well.
+    acknowledged: u64,
     pub(super) tree_empty: bool,
     pub(super) last_run: u64,
     pub(super) replacement: bool,
@@ -86,6 +90,8 @@ impl Actor {
             cgroup: None,
             running: None,
             last_exit: None,
+            missed: Missed::default(),
+            acknowledged: 0,
             tree_empty: true,
             last_run: 0,
             replacement: false,
@@ -155,6 +161,7 @@ impl Actor {
             Command::Adopt(done) => self.adopt(done).await,
             Command::Acknowledge(run, done) => {
                 let _nobody_waits = done.send(Ok(()));
+                self.acknowledged = self.acknowledged.max(run);
                 self.ask(&Request::Acknowledge { run }, Vec::new(), Pending::Nobody);
             }
             Command::StdinWrite(bytes, done) => {
@@ -219,6 +226,11 @@ impl Actor {
             role: Role::Controller,
         };
         self.ask(&hello, Vec::new(), Pending::Hello);
+        // What it finds in the records of another shim may be on record here.
+        if self.acknowledged > 0 {
+            let run = self.acknowledged;
+            self.ask(&Request::Acknowledge { run }, Vec::new(), Pending::Nobody);
+        }
         Ok(())
     }
 

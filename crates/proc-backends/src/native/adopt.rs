@@ -64,6 +64,11 @@ impl Actor {
 
     /// The shim has answered.
     pub(super) fn greeted(&mut self, snapshot: Snapshot, done: Answer, notes: Vec<String>) {
+        let followed = snapshot.exited.as_ref().filter(|exited| {
+            let next = snapshot.running.as_ref();
+            !snapshot.acknowledged && next.is_some_and(|running| running.run > exited.run)
+        });
+        self.missed = convert::missed(&snapshot.unstored, followed);
         self.learn(snapshot);
         self.ask(&Request::HandFds, Vec::new(), Pending::Fds(done, notes));
     }
@@ -97,6 +102,9 @@ impl Actor {
         };
         let found = run.is_some() || exit.is_some() || !notes.is_empty();
         if let Some(exit) = &exit {
+            let next = run.as_ref().filter(|run| !run.failed);
+            let followed = next.is_some_and(|next| next.running.run > exit.exited.run);
+            self.missed = convert::missed(&exit.unstored, followed.then_some(&exit.exited));
             self.last_run = self.last_run.max(exit.exited.run);
             self.last_exit = Some(convert::exit(exit.exited.clone()));
         }
@@ -133,6 +141,7 @@ impl Actor {
             status: self.known(),
             last_run: self.last_run,
             notes,
+            missed: self.missed.clone(),
         }
     }
 }

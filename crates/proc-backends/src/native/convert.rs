@@ -4,12 +4,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proc_shim::{Exited, Failure, FailureKind, Output, Running, StartSpec, Stdin, Target};
+use proc_shim::{
+    Exited, Failure, FailureKind, Output, Running, StartSpec, Stdin, Target, Unstored,
+};
 
 use crate::backend::SignalTarget;
 use crate::error::{Errno, OperateError, StartError};
 use crate::spec::{InstanceSpec, StdinMode};
-use crate::status::{Exit, LogOffsets, Started};
+use crate::status::{Exit, LogOffsets, Missed, Started};
 
 pub(super) fn time(unix_ms: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(unix_ms)
@@ -43,6 +45,16 @@ pub(super) fn exit(exited: Exited) -> Exit {
             stdout: exited.stdout_offset,
             stderr: exited.stderr_offset,
         },
+    }
+}
+
+/// Returns the exits that were followed by another run: those a shim has kept, and its last one where that is so too.
+pub(super) fn missed(unstored: &Unstored, last: Option<&Exited>) -> Missed {
+    let exits = unstored.exits.iter().chain(last);
+    Missed {
+        exits: exits.cloned().map(exit).collect(),
+        dropped: unstored.dropped,
+        dropped_through: unstored.dropped_through,
     }
 }
 

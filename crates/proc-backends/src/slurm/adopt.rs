@@ -11,7 +11,7 @@ use super::record::{JobId, JobRecord};
 use crate::error::{AdoptError, OperateError};
 use crate::launchctl::output::Output;
 use crate::manager::ManagerError;
-use crate::status::{Adopted, Started};
+use crate::status::{Adopted, Missed, Started};
 
 impl Instance {
     /// Takes over what an earlier supervisor left.
@@ -60,6 +60,7 @@ impl Instance {
             last_run: life.run,
             status: life.status(degraded),
             notes,
+            missed: Missed::default(),
         }))
     }
 

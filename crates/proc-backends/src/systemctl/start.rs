@@ -16,7 +16,7 @@ use super::watch::Watch;
 use crate::error::{AdoptError, Errno, OperateError, StartError};
 use crate::manager::ManagerError;
 use crate::spec::{InstanceSpec, StdinMode};
-use crate::status::{Adopted, Started};
+use crate::status::{Adopted, Missed, Started};
 
 /// What systemd records of a program that it could not prepare: its exit statuses from 200 on
 /// (systemd.exec(5)), and the key that is to blame.
@@ -215,6 +215,7 @@ impl Instance {
             last_run: life.run,
             status: life.status(Vec::new()),
             notes,
+            missed: Missed::default(),
         }))
     }
 

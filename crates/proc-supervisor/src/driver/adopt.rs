@@ -337,15 +337,27 @@ impl Driver {
                 .machine
                 .restore_counters(counters, restarts, record.attempt);
         }
+        if instance.counted > 0 {
+            let counted = instance.counted;
+            self.acknowledge(key, counted);
+        }
+        let booked = self.book_missed(key, &adopted.missed);
+        let Some(instance) = self.instances.get_mut(key) else {
+            return;
+        };
         for line in &adopted.status.degraded {
             instance
                 .trouble
                 .insert(line.clone(), format!("{key}: {line}"));
         }
+        let told = record.map(|record| record.state);
+        let told = if booked { Some(State::Backoff) } else { told };
         match &adopted.status.state {
-            RunState::Running(started) => self.adopted_run(key, started, record),
+            RunState::Running(started) => {
+                self.adopted_run(key, started, record, told.unwrap_or(State::Stopped));
+            }
             RunState::Exited(exit) if exit.run > instance.counted => {
-                let told = record.map_or(State::Running, |record| record.state);
+                let told = told.unwrap_or(State::Running);
                 let told = if told.is_down() { State::Running } else { told };
                 // Where another process may go on as the service, its end is not certain yet.
                 if self.spec_of(key).is_some_and(|spec| may_go_on(&spec)) {
@@ -364,11 +376,16 @@ impl Driver {
         }
     }
 
-    fn adopted_run(&mut self, key: &str, started: &Started, record: Option<&InstanceRecord>) {
+    fn adopted_run(
+        &mut self,
+        key: &str,
+        started: &Started,
+        record: Option<&InstanceRecord>,
+        told: State,
+    ) {
         let age = started.started_at.elapsed().unwrap_or_default();
         let same = record.filter(|record| record.run == started.run);
         let ready = same.is_some_and(|record| record.ready);
-        let told = record.map_or(State::Stopped, |record| record.state);
         if let Some(instance) = self.instances.get_mut(key) {
             instance.started = Some(started.clone());
         }

@@ -1,6 +1,6 @@
 //! What backends tell: exits above all, each counted once by (instance, run).
 
-use proc_backends::{BackendEvent, BackendEventKind, Exit};
+use proc_backends::{BackendEvent, BackendEventKind, Exit, Missed};
 use proc_core::ProcessEnd;
 use proc_policy::{ExitFacts, Verdict};
 
@@ -91,6 +91,48 @@ impl Driver {
         instance.last_exit = Some(last_exit(&exit));
         self.share_exit(key);
         self.drive(key, machine::Event::Exited { run, exit });
+    }
+
+    /// Books what an earlier supervisor could not record, oldest first; says whether there was anything.
+    pub(super) fn book_missed(&mut self, key: &str, missed: &Missed) -> bool {
+        let mut booked = self.book_dropped(key, missed);
+        for exit in &missed.exits {
+            let Some(instance) = self.instances.get_mut(key) else {
+                break;
+            };
+            // The same run may have been recorded, and the supervisor killed before it could say so.
+            if exit.run <= instance.counted {
+                continue;
+            }
+            booked = true;
+            instance.exit_run = exit.run;
+            instance.log_from = exit.log;
+            let exit = convert(exit);
+            instance.last_exit = Some(last_exit(&exit));
+            let told = instance.machine.book_missed(exit);
+            self.perform(key, told);
+        }
+        booked
+    }
+
+    /// Says how many exits nobody knows any more.
+    fn book_dropped(&mut self, key: &str, missed: &Missed) -> bool {
+        let through = missed.dropped_through;
+        let Some(instance) = self.instances.get_mut(key) else {
+            return false;
+        };
+        if missed.dropped == 0 || through <= instance.counted {
+            return false;
+        }
+        instance.counted = through;
+        let count = u32::try_from(missed.dropped).unwrap_or(u32::MAX);
+        let detail = format!(
+            "{count} exits were not kept, the last that of run {through}: no record could be written, and more came than a \
+             shim remembers"
+        );
+        let told = instance.machine.book_dropped(count, detail);
+        self.perform(key, told);
+        true
     }
 
     /// Tells the backend that an exit is on record.

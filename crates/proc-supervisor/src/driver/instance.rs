@@ -45,8 +45,8 @@ pub(crate) struct Instance {
     pub(crate) exit_run: u64,
     /// The last run whose exit was told.
     pub(crate) counted: u64,
-    /// The number of the event that tells of it, until that is on the disk. The next run waits: its keeper remembers one exit,
-    /// and a supervisor killed in between would never hear of this one.
+    /// The number of the event that tells of it, until that is on the disk. The next run waits, so that after a kill not more is
+    /// left to its keeper's memory than a disk that refuses made necessary.
     pub(crate) unwritten: Option<u64>,
     pub(crate) survivors: Vec<SurvivorView>,
     /// Calls the start off that is under way.

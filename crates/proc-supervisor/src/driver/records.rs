@@ -47,7 +47,7 @@ impl Driver {
         self.flushing = true;
         let written = self.recorder.flush(DISK_PATIENCE);
         self.beside(async move {
-            // A service never waits for a disk that refuses, or hangs: then a kill at this moment may cost an exit.
+            // A service never waits for a disk that refuses, or hangs: then its keeper remembers the exit.
             let _written_or_not = written.await;
             Some(Msg::Flushed { seq })
         });

@@ -109,6 +109,40 @@ impl Machine {
         }
     }
 
+    /// Books the end of a run that another one has followed, while no record of it could be written: it is counted and told,
+    /// and what followed it is decided already.
+    pub fn book_missed(&mut self, exit: Exit) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let at = Duration::from_millis(u64::try_from(exit.at_ms).unwrap_or(0));
+        let facts = facts(Some(&exit), "exit");
+        let decision = self
+            .rules
+            .policy
+            .on_exit(&mut self.counters, &facts, at, 0.0);
+        if let Decision::Restart { attempt, .. } = decision {
+            self.attempt = attempt;
+        }
+        self.booked(1);
+        let detail = Some(describe(&exit));
+        self.tell("exit", detail, Some(exit), None, &mut actions);
+        actions
+    }
+
+    /// Books as many runs of which nothing else is known any more.
+    pub fn book_dropped(&mut self, count: u32, detail: String) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.booked(count);
+        self.tell("exit", Some(detail), None, None, &mut actions);
+        actions
+    }
+
+    /// It was started again each time. Should this supervisor be killed now, the next one finds it on its way back.
+    fn booked(&mut self, count: u32) {
+        self.restarts = self.restarts.saturating_add(count);
+        self.phase = Phase::Backoff;
+        self.desired = Desired::Up;
+    }
+
     /// The backend could not start it: a failed start, unless a stop came in between.
     pub(super) fn spawn_failed(
         &mut self,

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use proc_backends::{
     AdoptError, Adopted, Backend, BackendEvent, BackendEventKind, BackendEvents, BoxFuture,
-    Capabilities, EventSender, Exit, InstanceSpec, InstanceStatus, Keeper, LogOffsets,
+    Capabilities, EventSender, Exit, InstanceSpec, InstanceStatus, Keeper, LogOffsets, Missed,
     OperateError, RunState, SignalTarget, StartError, Started, event_channel,
 };
 use proc_core::{Identity, Mechanism, ProcessEnd, Signal, StopReport, StopSequence, Survivor};
@@ -19,6 +19,9 @@ use proc_policy::Jitter;
 use proc_spec::{Command, Project, ServiceSpec};
 use proc_supervisor::{Begin, Handle, Options, Supervisor, Who, offline};
 use tokio::time::Instant;
+
+/// How many exits its keeper remembers beside the last one.
+pub(crate) const KEPT: usize = 4;
 
 /// How the runs of an instance go.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +50,8 @@ struct Instances {
     specs: BTreeMap<String, InstanceSpec>,
     live: BTreeMap<String, Started>,
     exits: BTreeMap<String, Exit>,
+    /// Every exit of an instance, as long as it is not acknowledged.
+    unstored: BTreeMap<String, Vec<Exit>>,
     runs: BTreeMap<String, u64>,
     acknowledged: BTreeSet<(String, u64)>,
     asked: Vec<Asked>,
@@ -182,6 +187,8 @@ impl Fake {
             };
             instances.live.remove(instance);
             instances.exits.insert(instance.to_owned(), exit.clone());
+            let unstored = instances.unstored.entry(instance.to_owned()).or_default();
+            unstored.push(exit.clone());
             exit
         };
         self.tell(instance, run, BackendEventKind::Exited(exit))
@@ -295,6 +302,21 @@ impl Fake {
         }
     }
 
+    /// Returns what nobody has acknowledged, but for the last exit of what does not run; at most [`KEPT`] of it.
+    fn missed(&self, instance: &str) -> Missed {
+        let all = self.lock();
+        let mut exits = all.unstored.get(instance).cloned().unwrap_or_default();
+        if !all.live.contains_key(instance) {
+            exits.pop();
+        }
+        let dropped: Vec<Exit> = exits.drain(..exits.len().saturating_sub(KEPT)).collect();
+        Missed {
+            exits,
+            dropped: dropped.len() as u64,
+            dropped_through: dropped.last().map_or(0, |exit| exit.run),
+        }
+    }
+
     fn current(&self, instance: &str) -> InstanceStatus {
         let all = self.lock();
         let state = match (all.live.get(instance), all.exits.get(instance)) {
@@ -380,12 +402,17 @@ impl Backend for Fake {
             status: self.current(instance),
             last_run,
             notes: Vec::new(),
+            missed: self.missed(instance),
         });
         Box::pin(async { Ok(adopted) })
     }
 
     fn acknowledge<'a>(&'a self, instance: &'a str, run: u64) -> Done<'a> {
-        self.lock().acknowledged.insert((instance.to_owned(), run));
+        let mut all = self.lock();
+        all.acknowledged.insert((instance.to_owned(), run));
+        if let Some(unstored) = all.unstored.get_mut(instance) {
+            unstored.retain(|exit| exit.run > run);
+        }
         Box::pin(async { Ok(()) })
     }
 
