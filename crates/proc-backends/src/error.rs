@@ -40,6 +40,16 @@ pub enum StartError {
         /// Its leader, or one of its children.
         pid: u32,
     },
+    /// Whether the previous run still lives cannot be told.
+    #[error("the run before, pid {pid}, may still live: {obstacle}; {remedy}")]
+    Doubt {
+        /// Its leader.
+        pid: u32,
+        /// What stands in the way.
+        obstacle: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// Its detectors see it running, and it was not started here.
     #[error("`{instance}` runs already, started by somebody else: {evidence}")]
     RunsAlready {
@@ -202,6 +212,21 @@ pub enum AdoptError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// Whether it still runs cannot be told, so nothing may be started over it. Ask again later.
+    #[error(
+        "cannot tell whether {} still lives, so nothing is started over it: {obstacle}; {remedy}",
+        pid.map_or_else(|| "it".to_owned(), |pid| format!("pid {pid}"))
+    )]
+    Doubt {
+        /// The leader on record.
+        pid: Option<u32>,
+        /// Its run.
+        run: Option<u64>,
+        /// What stands in the way.
+        obstacle: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// The service manager that runs it could not be asked.
     #[error("cannot ask about `{instance}`")]

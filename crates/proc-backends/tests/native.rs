@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proc_backends::{
-    Adopted, Backend, BackendEvent, BackendEventKind, BackendEvents, Exit, InstanceSpec, Keeper,
-    NativeBackend, NativeOptions, RunState, SignalTarget, StartError, Started, StdinMode,
+    AdoptError, Adopted, Backend, BackendEvent, BackendEventKind, BackendEvents, Exit,
+    InstanceSpec, Keeper, NativeBackend, NativeOptions, RunState, SignalTarget, StartError,
+    Started, StdinMode,
 };
 use proc_core::{Attributes, Identity, ProcessEnd, Signal, StopSequence};
 use proc_output::LogOptions;
-use proc_shim::{HIDDEN_VERB, ShimProgram};
+use proc_shim::{HIDDEN_VERB, RunRecord, ShimProgram};
 use tempfile::TempDir;
 
 /// Far longer than anything takes.
@@ -473,6 +474,98 @@ async fn shim_and_supervisor_lost_together_leave_one_copy() {
     assert!(report.survivors.is_empty(), "{report:?}");
     wait_gone(&started.identity).await;
     assert_eq!(bed.start("exit 0").await.run, 2);
+    bed.clear().await;
+}
+
+/// Makes the record of a run one of another pid namespace, so that its process cannot be told from here; returns the record.
+fn disguise(home: &Path) -> PathBuf {
+    let dir = home.join("instances/web");
+    let running = RunRecord::read(&dir).unwrap().unwrap().running;
+    let Identity {
+        pid,
+        start_ticks,
+        boot_id,
+        ..
+    } = running.identity;
+    let text = format!(
+        "format=1\nrun={}\nboot_id={boot_id}\npid_ns=1\npid={pid}\nstart_ticks={start_ticks}\npgid={pid}\n\
+         started_at_ms={}\ndetached=0\nfailed=0\n",
+        running.run, running.started_at
+    );
+    let record = dir.join("run");
+    std::fs::rename(&record, dir.join("told")).unwrap();
+    std::fs::write(&record, text).unwrap();
+    record
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_not_taken_for_ended() {
+    let bed = Bed::new();
+    let started = bed.start("exec sleep 1000").await;
+    let shim = bed.shim_pid().await;
+    let Bed {
+        home,
+        backend,
+        events,
+    } = bed;
+    drop((backend, events));
+    kill(shim).exited().await.unwrap();
+    let record = disguise(home.path());
+    let mut bed = Bed::on(home);
+    let alive = || started.identity.liveness().is_alive();
+
+    let doubt = bed.backend.adopt("web").await.unwrap_err();
+    let words = doubt.to_string();
+    assert!(
+        matches!(doubt, AdoptError::Doubt { run: Some(1), .. }),
+        "{words}"
+    );
+    for part in ["cannot tell", "namespace", &record.display().to_string()] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    let refused = bed.backend.start(bed.spec("exit 0")).await.unwrap_err();
+    assert!(matches!(refused, StartError::Doubt { .. }), "{refused}");
+    let stopped = bed.backend.stop("web", StopSequence::kill()).await.unwrap();
+    assert_eq!(stopped.survivors[0].pid, started.pid);
+    assert!(bed.backend.forget("web").await.is_err(), "its records stay");
+    assert!(alive() && record.exists());
+
+    // Once it can be told it is what it always was.
+    std::fs::rename(record.with_file_name("told"), &record).unwrap();
+    let adopted = bed.adopt().await;
+    assert_eq!(adopted.status.state, RunState::Running(started.clone()));
+    let refused = bed.backend.start(bed.spec("exit 0")).await.unwrap_err();
+    assert!(
+        matches!(refused, StartError::StillRunning { .. }),
+        "{refused}"
+    );
+    bed.backend.stop("web", StopSequence::kill()).await.unwrap();
+    assert_eq!(bed.exit().await.run, 1);
+    bed.tree_empty().await;
+    assert_eq!(bed.start("exit 0").await.run, 2);
+    bed.clear().await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_and_has_ended_stands_in_nobodys_way() {
+    let bed = Bed::new();
+    let started = bed.start("exec sleep 1000").await;
+    let shim = bed.shim_pid().await;
+    let Bed {
+        home,
+        backend,
+        events,
+    } = bed;
+    drop((backend, events));
+    kill(shim).exited().await.unwrap();
+    let record = disguise(home.path());
+    let bed = Bed::on(home);
+    bed.backend.adopt("web").await.unwrap_err();
+    started.identity.signal(Signal::KILL).unwrap();
+    wait_gone(&started.identity).await;
+    std::fs::remove_file(&record).unwrap();
+    assert_eq!(bed.backend.adopt("web").await.unwrap(), None);
+    bed.start("exit 0").await;
     bed.clear().await;
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::NativeOptions;
 use super::command::{Command, Done, Pending};
 use super::convert;
+use super::doubt::doubtful;
 use super::link::{Arrived, Link};
 use super::silent::silent;
 use super::takeover::{LocalStop, gone, stop_ended};
@@ -69,6 +70,8 @@ pub(super) struct Actor {
     feeding: bool,
     /// The leader of a service that nobody keeps.
     pub(super) orphan: Option<ProcessHandle>,
+    /// A run of which nobody keeps hold, and of which it cannot be told whether it lives.
+    pub(super) doubted: Option<Started>,
     /// A stop without a shim.
     pub(super) local: Option<LocalStop>,
     /// Replacements that were lost in a row.
@@ -100,6 +103,7 @@ impl Actor {
             input: VecDeque::new(),
             feeding: false,
             orphan: None,
+            doubted: None,
             local: None,
             attempts: 0,
             continued: false,
@@ -121,6 +125,9 @@ impl Actor {
                 },
                 () = silent(waiting) => self.look_at_shim().await,
                 () = gone(&self.orphan) => self.orphan_ended().await,
+                () = doubtful(&self.doubted, self.running.is_some()) => {
+                    self.settle_doubt().await;
+                }
                 report = stop_ended(&mut self.local) => self.local_stop_ended(report).await,
             }
         }
@@ -136,8 +143,18 @@ impl Actor {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Start(spec, done) => self.start(spec, done),
-            Command::Stop(sequence, done) => self.stop(sequence, done),
+            Command::Start(spec, done) => match self.clear_the_way().await {
+                Ok(()) => self.start(spec, done),
+                Err(doubt) => {
+                    let _nobody_waits = done.send(Err(doubt));
+                }
+            },
+            Command::Stop(sequence, done) => match self.settle_doubt().await {
+                None => self.stop(sequence, done),
+                Some(doubt) => {
+                    let _nobody_waits = done.send(Ok(self.nothing_stopped(&doubt)));
+                }
+            },
             Command::Signal(signal, target, done) => match (&self.link, &self.orphan) {
                 (None, Some(orphan)) => {
                     let sent = orphan
@@ -354,7 +371,7 @@ impl Actor {
     }
 
     fn forget(&mut self, done: Done<(), OperateError>) {
-        if self.orphan.is_some() || self.local.is_some() {
+        if self.orphan.is_some() || self.doubted.is_some() || self.local.is_some() {
             let instance = self.instance.clone();
             let _nobody_waits = done.send(Err(OperateError::StillRunning { instance }));
         } else if self.link.is_some() {

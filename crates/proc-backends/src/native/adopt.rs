@@ -9,11 +9,12 @@ use proc_shim::{
 
 use super::actor::Actor;
 use super::command::{Done, Pending};
+use super::doubt::{Doubt, Look, look};
 use super::link::Link;
 use super::takeover::open;
 use super::{convert, takeover};
 use crate::error::AdoptError;
-use crate::status::Adopted;
+use crate::status::{Adopted, Started};
 
 type Answer = Done<Option<Adopted>, AdoptError>;
 
@@ -25,6 +26,7 @@ impl Actor {
             let _nobody_waits = done.send(Ok(Some(adopted)));
             return;
         }
+        self.doubted = None;
         let dir = self.options.records(&self.instance);
         let mut notes = Vec::new();
         let record = match ShimRecord::read(&dir) {
@@ -47,6 +49,11 @@ impl Actor {
                     role: Role::Controller,
                 };
                 self.ask(&hello, Vec::new(), Pending::Adopt(done, notes));
+            }
+            Err(error) if !is_absence(&error) => {
+                // Somebody may answer there, so the shim may live, and with it the service.
+                let doubt = Doubt::from_io("its shim cannot be reached: ", &error);
+                let _nobody_waits = done.send(Err(self.cannot_tell(None, doubt)));
             }
             Err(error) => {
                 if let Some(shim) = record.and_then(|record| open(&record.identity)) {
@@ -98,6 +105,10 @@ impl Actor {
         };
         let run = match RunRecord::read(&dir) {
             Ok(run) => run,
+            Err(RecordError::Io(error)) => {
+                let doubt = Doubt::from_io("its record cannot be read: ", &error);
+                return Err(self.cannot_tell(None, doubt));
+            }
             Err(error) => return Err(set_aside(&dir, "run", &error)),
         };
         let found = run.is_some() || exit.is_some() || !notes.is_empty();
@@ -116,8 +127,8 @@ impl Actor {
         }
         self.cgroup = run.cgroup;
         let started = convert::started(run.running);
-        match open(&started.identity) {
-            Some(leader) => {
+        match look(&started.identity) {
+            Look::Alive(leader) => {
                 notes.push(format!(
                     "the shim is gone; the service lives on as pid {}",
                     leader.pid()
@@ -126,7 +137,12 @@ impl Actor {
                 self.running = Some(started);
                 self.tree_empty = false;
             }
-            None => {
+            Look::Doubt(doubt) => {
+                let error = self.cannot_tell(Some(&started), doubt);
+                self.doubted = Some(started);
+                return Err(error);
+            }
+            Look::Ended => {
                 let why = "it ended while neither its shim nor a supervisor was there";
                 let liveness = started.identity.liveness();
                 let why = format!("{why}: {}", liveness.reason());
@@ -134,6 +150,24 @@ impl Actor {
             }
         }
         Ok(found)
+    }
+
+    /// Returns that nobody knows whether there is a run.
+    fn cannot_tell(&self, started: Option<&Started>, doubt: Doubt) -> AdoptError {
+        let record = self.options.records(&self.instance).join("run");
+        AdoptError::Doubt {
+            pid: started.map(|started| started.pid),
+            run: started.map(|started| started.run),
+            obstacle: doubt.obstacle,
+            remedy: match started {
+                Some(_) => format!(
+                    "{}, or, if it has ended, remove `{}`",
+                    doubt.remedy,
+                    record.display()
+                ),
+                None => doubt.remedy.to_owned(),
+            },
+        }
     }
 
     fn as_adopted(&self, notes: Vec<String>) -> Adopted {
@@ -144,6 +178,15 @@ impl Actor {
             missed: self.missed.clone(),
         }
     }
+}
+
+/// Returns whether nobody listens: anything else says nothing about the shim.
+fn is_absence(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    )
 }
 
 async fn end_shim(shim: &ProcessHandle) {

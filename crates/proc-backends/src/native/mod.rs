@@ -5,6 +5,7 @@ mod adopt;
 mod command;
 mod console;
 mod convert;
+mod doubt;
 mod link;
 mod silent;
 mod takeover;

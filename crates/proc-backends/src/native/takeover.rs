@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::actor::{Actor, Held};
 use super::command::{Done, Pending};
 use super::convert;
+use super::doubt::{Look, look};
 use crate::error::{OperateError, StartError};
 use crate::event::BackendEventKind;
 use crate::status::{Exit, LogOffsets, Started};
@@ -135,11 +136,11 @@ impl Actor {
             return;
         }
         self.last_run = record.running.run;
-        let Ok(leader) = record.running.identity.open() else {
-            return;
-        };
-        let stop = move || stop_tree(&leader, &StopSequence::kill(), StopOptions::default());
-        let _ended_or_not_ours = tokio::task::spawn_blocking(stop).await;
+        match look(&record.running.identity) {
+            Look::Alive(leader) => end_tree(leader).await,
+            Look::Ended => {}
+            Look::Doubt(_) => self.doubted = Some(convert::started(record.running)),
+        }
     }
 
     /// Starts another shim and hands it everything.
@@ -212,18 +213,22 @@ impl Actor {
             .leader
             .as_ref()
             .and_then(|leader| leader.try_clone().ok());
-        let found = || {
-            self.running
-                .as_ref()
-                .and_then(|running| running.identity.open().ok())
+        if known.is_some() {
+            self.orphan = known;
+            return;
+        }
+        let Some(running) = self.running.clone() else {
+            return;
         };
-        self.orphan = known.or_else(found);
-        if self.orphan.is_none()
-            && let Some(running) = self.running.take()
-        {
-            self.exited(unknown_exit(&running, "it ended while nobody watched it"))
-                .await;
-            self.tree_is_empty().await;
+        match look(&running.identity) {
+            Look::Alive(leader) => self.orphan = Some(leader),
+            Look::Ended => {
+                self.exited(unknown_exit(&running, "it ended while nobody watched it"))
+                    .await;
+                self.tree_is_empty().await;
+            }
+            // It goes on as one that nobody attends to, and is looked for again.
+            Look::Doubt(_) => self.doubted = Some(running),
         }
     }
 
@@ -298,7 +303,7 @@ impl Actor {
         }
     }
 
-    async fn tree_is_empty(&mut self) {
+    pub(super) async fn tree_is_empty(&mut self) {
         self.tree_empty = true;
         self.held = Held::default();
         let run = self
@@ -340,6 +345,12 @@ impl Actor {
         }
         let _nobody_waits = done.send(self.remove_records());
     }
+}
+
+/// Ends a leader and what it started.
+pub(super) async fn end_tree(leader: ProcessHandle) {
+    let stop = move || stop_tree(&leader, &StopSequence::kill(), StopOptions::default());
+    let _ended_or_not_ours = tokio::task::spawn_blocking(stop).await;
 }
 
 /// Returns an exit of which nothing but its fact is known.
@@ -390,7 +401,10 @@ async fn bury(child: Option<Child>, shim: Option<&ProcessHandle>) -> Option<Proc
     }
 }
 
-/// Returns whether a recorded process lives.
+/// Opens a recorded process that is known to live.
 pub(super) fn open(identity: &Identity) -> Option<ProcessHandle> {
-    identity.open().ok().filter(|handle| !handle.has_exited())
+    match look(identity) {
+        Look::Alive(process) => Some(process),
+        Look::Ended | Look::Doubt(_) => None,
+    }
 }
