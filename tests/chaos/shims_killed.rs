@@ -196,3 +196,93 @@ fn with_both_killed_there_is_one_copy_and_status_tells_the_truth() {
     flood.assert_one_copy();
     project.ok(&["down"]);
 }
+
+/// Makes the record of a run one of another pid namespace, so that its process cannot be told from here.
+fn disguise(record: &std::path::Path, leader: &Identity) -> Vec<u8> {
+    let told = std::fs::read(record).expect("it is there");
+    let Identity {
+        pid,
+        start_ticks,
+        boot_id,
+        ..
+    } = leader;
+    let text = format!(
+        "format=1\nrun=1\nboot_id={boot_id}\npid_ns=1\npid={pid}\nstart_ticks={start_ticks}\npgid={pid}\n\
+         started_at_ms=1\ndetached=0\nfailed=0\n"
+    );
+    std::fs::write(record, text).expect("it is ours");
+    told
+}
+
+#[test]
+fn what_cannot_be_told_is_failed_with_the_remedy_and_goes_on_once_it_can() {
+    let project = Project::with(
+        "[service.web]\nargv = [\"sleep\", \"infinity\"]\nstart_seconds = 0\n\
+         [service.other]\nargv = [\"sleep\", \"infinity\"]\nstart_seconds = 0\n",
+    );
+    project.ok(&["up", "-d"]);
+    let (web, other) = (leader(&project, "web"), leader(&project, "other"));
+    let (web, other) = (web.expect("it runs"), other.expect("it runs"));
+    let shim = shim(&project, "web").expect("it has one");
+    for process in [keeper(&project), supervisor(&project), shim] {
+        let process = process.open().expect("it lives");
+        process.signal(proc_core::Signal::KILL).expect("it is ours");
+        process.wait(None).expect("a pidfd can be waited for");
+    }
+    let record = project.state().join("instances/web/run");
+    let told = disguise(&record, &web);
+
+    let up = project.run(&["up", "-d"]);
+    assert_eq!(up.code, 1, "{up:?}");
+    for part in [
+        "cannot tell",
+        &web.pid.to_string(),
+        &record.display().to_string(),
+    ] {
+        assert!(
+            up.stderr.contains(part) || up.stdout.contains(part),
+            "{part}: {up:?}"
+        );
+    }
+    let instance = project.instance("web");
+    assert_eq!(
+        (&instance["state"], &instance["pid"]),
+        (&"failed".into(), &Value::Null)
+    );
+    assert!(project.ok(&["why", "web"]).contains("cannot tell"));
+    assert!(project.ok(&["doctor"]).contains("cannot tell"));
+    assert_ne!(project.run(&["start", "web"]).code, 0);
+    assert_eq!(
+        project.pid("other"),
+        other.pid.cast_signed(),
+        "the rest goes on"
+    );
+    assert!(web.liveness().is_alive());
+
+    let since = project.last_seq();
+    std::fs::write(&record, told).expect("it is ours");
+    let running = |event: &Value| event["instance"] == "web" && event["to"] == "running";
+    assert!(Events::after(&project, since).any(|event| running(&event)));
+    assert_eq!(
+        project.pid("web"),
+        web.pid.cast_signed(),
+        "the same process"
+    );
+    assert_eq!(project.status()["degraded"], serde_json::json!([]));
+    project.ok(&["down"]);
+    assert!(!web.liveness().is_alive());
+}
+
+fn keeper(project: &Project) -> Identity {
+    let record = proc_shim::ShimRecord::read(&project.state().join("supervisor"));
+    record
+        .expect("it is readable")
+        .expect("it has a keeper")
+        .identity
+}
+
+fn supervisor(project: &Project) -> Identity {
+    let pid = project.status()["supervisor"]["pid"].as_u64();
+    let pid = u32::try_from(pid.expect("a supervisor runs")).expect("a pid fits");
+    Identity::of(pid).expect("it lives")
+}

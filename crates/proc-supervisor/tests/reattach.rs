@@ -7,8 +7,8 @@ mod common;
 use common::*;
 use proc_core::ProcessEnd;
 use proc_supervisor::{
-    Handle, InstanceStatus, RequestError, StartError, State, StopOptions, Supervisor, WaitFor,
-    offline,
+    Handle, InstanceStatus, RequestError, StartError, StartOptions, State, StopOptions, Supervisor,
+    WaitFor, offline,
 };
 
 async fn settled(handle: &Handle) -> proc_supervisor::Report {
@@ -291,4 +291,98 @@ async fn a_disk_that_refuses_is_told_and_nothing_is_touched_or_lost() {
     let all = offline::events(dir.path(), 0).unwrap();
     let numbers: Vec<u64> = all.iter().map(|event| event.seq).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+/// A supervisor has started `web` and is gone, and the next one cannot tell whether it lives.
+async fn in_doubt(fake: &Fake, dir: &std::path::Path) -> Handle {
+    let first = up(fake, dir, vec![quick("web")]).await;
+    assert!(settled(&first).await.ok());
+    first.leave().await.unwrap();
+    fake.doubt("web", true);
+    let second = resume(fake, dir, vec![quick("web")]).await;
+    let report = settled(&second).await;
+    let message = &report.outcomes[0].message;
+    assert!(!report.ok(), "{report:?}");
+    for part in ["failed", "cannot tell", "pid 7", "it is dark", "make light"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    second
+}
+
+async fn start(handle: &Handle) -> proc_supervisor::Report {
+    let options = StartOptions::default();
+    handle
+        .start(names(&["web"]), options, me("start"))
+        .await
+        .unwrap()
+}
+
+/// Makes light, and waits until `web` runs.
+async fn running_again(fake: &Fake, handle: &Handle) -> InstanceStatus {
+    let mut events = handle.events(None).await.unwrap();
+    fake.doubt("web", false);
+    while events.next().await.unwrap().to != Some(State::Running) {}
+    instance(handle, "web").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_started_over_what_cannot_be_told() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+    let handle = in_doubt(&fake, dir.path()).await;
+    let web = instance(&handle, "web").await;
+    assert_eq!((web.state, web.pid), (State::Failed, None));
+    let status = handle.status().await.unwrap();
+    let told = |line: &String| line.contains("cannot tell");
+    assert!(status.degraded.iter().any(told), "{:?}", status.degraded);
+    // Asked for by hand it is looked for, and not started either.
+    let report = start(&handle).await;
+    assert!(!report.ok(), "{report:?}");
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(
+        (fake.starts_of("web").len(), fake.is_live("web")),
+        (1, true)
+    );
+    // Nor is it said to be down.
+    let report = handle
+        .stop(names(&["web"]), StopOptions::default(), me("stop"))
+        .await
+        .unwrap();
+    assert_eq!(report.survivors.len(), 1, "{report:?}");
+    let report = start(&handle).await;
+    assert!(!report.ok(), "{report:?}");
+
+    let web = running_again(&fake, &handle).await;
+    assert_eq!((fake.run("web"), fake.starts_of("web").len()), (1, 1));
+    assert!(web.pid.is_some() && web.survivors.is_empty());
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.degraded, [""; 0]);
+    handle
+        .down(StopOptions::default(), me("down"))
+        .await
+        .unwrap();
+    assert!(!fake.is_live("web"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_told_and_has_ended_goes_on_by_policy() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+    let handle = in_doubt(&fake, dir.path()).await;
+    fake.end_unseen("web");
+    let web = running_again(&fake, &handle).await;
+    assert_eq!((fake.run("web"), web.restarts), (2, 1));
+    handle.leave().await.unwrap();
+    let events = offline::events(dir.path(), 0).unwrap();
+    let exits = events.iter().filter_map(|event| event.exit.as_ref()?.run);
+    assert_eq!(exits.collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_project_names_what_cannot_be_told() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::new());
+    let handle = in_doubt(&fake, dir.path()).await;
+    let report = handle
+        .down(StopOptions::default(), me("down"))
+        .await
+        .unwrap();
+    assert_eq!(report.survivors.len(), 1, "{report:?}");
 }

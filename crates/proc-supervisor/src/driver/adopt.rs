@@ -89,10 +89,11 @@ impl Driver {
             match adopted {
                 Ok(Some(adopted)) => self.adopted(&key, &adopted, left.instances.get(&key)),
                 Ok(None) => self.not_found(&key, left.instances.get(&key)),
+                Err(doubt @ AdoptError::Doubt { .. }) => {
+                    self.doubted(&key, left.instances.get(&key), &doubt);
+                }
                 Err(error) => {
-                    let line = format!("{key}: {}", chain(&error));
-                    self.tell_project("unreadable", Some(line.clone()));
-                    self.trouble.insert(format!("record of {key}"), line);
+                    self.unreadable(&key, &error);
                     self.not_found(&key, left.instances.get(&key));
                 }
             }
@@ -100,6 +101,13 @@ impl Driver {
         if *begin != Begin::Nothing {
             self.catch_up_all(&left);
         }
+    }
+
+    /// What a backend remembered of an instance is lost.
+    pub(super) fn unreadable(&mut self, key: &str, error: &AdoptError) {
+        let line = format!("{key}: {}", chain(error));
+        self.tell_project("unreadable", Some(line.clone()));
+        self.trouble.insert(format!("record of {key}"), line);
     }
 
     /// Makes the services known, with what is wanted of them.
@@ -249,13 +257,7 @@ impl Driver {
         let mut work = tokio::task::JoinSet::new();
         for (key, backend) in self.recorded(left) {
             work.spawn(async move {
-                let adopted = tokio::time::timeout(PATIENCE, backend.adopt(&key)).await;
-                let adopted = adopted.unwrap_or_else(|_| {
-                    Err(AdoptError::Io {
-                        path: key.clone().into(),
-                        source: std::io::ErrorKind::TimedOut.into(),
-                    })
-                });
+                let adopted = ask_after(&*backend, &key).await;
                 (key, adopted)
             });
         }
@@ -319,7 +321,12 @@ impl Driver {
     }
 
     /// A backend has told what became of an instance.
-    fn adopted(&mut self, key: &str, adopted: &Adopted, record: Option<&InstanceRecord>) {
+    pub(super) fn adopted(
+        &mut self,
+        key: &str,
+        adopted: &Adopted,
+        record: Option<&InstanceRecord>,
+    ) {
         for note in &adopted.notes {
             self.tell_project("adopt", Some(format!("{key}: {note}")));
         }
@@ -350,14 +357,13 @@ impl Driver {
                 .trouble
                 .insert(line.clone(), format!("{key}: {line}"));
         }
-        let told = record.map(|record| record.state);
-        let told = if booked { Some(State::Backoff) } else { told };
+        let told = match record {
+            Some(record) if !booked => record.state,
+            _ => instance.machine.told(),
+        };
         match &adopted.status.state {
-            RunState::Running(started) => {
-                self.adopted_run(key, started, record, told.unwrap_or(State::Stopped));
-            }
+            RunState::Running(started) => self.adopted_run(key, started, record, told),
             RunState::Exited(exit) if exit.run > instance.counted => {
-                let told = told.unwrap_or(State::Running);
                 let told = if told.is_down() { State::Running } else { told };
                 // Where another process may go on as the service, its end is not certain yet.
                 if self.spec_of(key).is_some_and(|spec| may_go_on(&spec)) {
@@ -473,35 +479,40 @@ impl Driver {
             "supervisor",
             Some(format!("started by {}", super::ask::in_words(who))),
         );
-        let by_hand = matches!(begin, Begin::ByHand(_));
+        let by_hand = matches!(begin, Begin::ByHand(_)).then_some(who);
         let keys: Vec<String> = self.instances.keys().cloned().collect();
         for key in keys {
-            let Some(instance) = self.instances.get(&key) else {
-                continue;
-            };
-            let wanted = self
-                .services
-                .get(&instance.service)
-                .map(|service| service.wanted);
-            // A run beside another one ends by itself.
-            if instance.part == Part::Extra && wanted == Some(Desired::Up) {
-                continue;
-            }
-            let (surplus, live) = (instance.surplus, instance.is_up());
-            if surplus || wanted != Some(Desired::Up) {
-                if live && !self.hold {
-                    let keys = [key];
-                    self.order_stop(&keys, ("config", Some(who)), false, &Default::default());
-                }
-            } else if !self.hold {
-                let by = by_hand.then(|| who.clone());
-                self.drive(&key, Event::Start { by_hand, by });
-            }
+            self.bring_to_level(&key, by_hand, who);
         }
         self.forget_strangers();
         if !self.hold {
             self.save_applied();
             self.save_project(false);
+        }
+    }
+
+    /// Starts what is wanted, and ends what is not.
+    pub(super) fn bring_to_level(&mut self, key: &str, by_hand: Option<&Who>, who: &Who) {
+        let Some(instance) = self.instances.get(key) else {
+            return;
+        };
+        let wanted = self
+            .services
+            .get(&instance.service)
+            .map(|service| service.wanted);
+        // A run beside another one ends by itself.
+        if self.hold || instance.part == Part::Extra && wanted == Some(Desired::Up) {
+            return;
+        }
+        let (surplus, live) = (instance.surplus, instance.is_up());
+        if surplus || wanted != Some(Desired::Up) {
+            if live {
+                let keys = [key.to_owned()];
+                self.order_stop(&keys, ("config", Some(who)), false, &Default::default());
+            }
+        } else if instance.doubt.is_none() {
+            let (by_hand, by) = (by_hand.is_some(), by_hand.cloned());
+            self.drive(key, Event::Start { by_hand, by });
         }
     }
 
@@ -517,6 +528,20 @@ impl Driver {
             self.recorder.write(Job::Remove(key));
         }
     }
+}
+
+/// Asks a backend what became of an instance.
+pub(super) async fn ask_after(
+    backend: &dyn Backend,
+    key: &str,
+) -> Result<Option<Adopted>, AdoptError> {
+    let adopted = tokio::time::timeout(PATIENCE, backend.adopt(key)).await;
+    adopted.unwrap_or_else(|_| {
+        Err(AdoptError::Io {
+            path: key.into(),
+            source: std::io::ErrorKind::TimedOut.into(),
+        })
+    })
 }
 
 fn stamp_to_duration(stamp: Stamp) -> Duration {

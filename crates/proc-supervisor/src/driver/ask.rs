@@ -94,6 +94,10 @@ impl Driver {
     pub(super) fn start_one(&mut self, key: &str, who: Option<&Who>) {
         if let Some(instance) = self.instances.get_mut(key) {
             instance.order = None;
+            // It is started if it turns out not to live.
+            if instance.doubt.is_some() {
+                return self.look_again(key);
+            }
         }
         self.drive(
             key,

@@ -10,6 +10,7 @@ use proc_core::StopSequence;
 use proc_probe::{ProbeTask, Role};
 use tokio::task::JoinHandle;
 
+use super::doubt::Doubt;
 use super::follow::Held;
 use super::notify::Notify;
 use crate::machine::{Machine, Phase, Transition};
@@ -49,6 +50,8 @@ pub(crate) struct Instance {
     /// left to its keeper's memory than a disk that refuses made necessary.
     pub(crate) unwritten: Option<u64>,
     pub(crate) survivors: Vec<SurvivorView>,
+    /// Set while it cannot be told whether it lives.
+    pub(crate) doubt: Option<Doubt>,
     /// Calls the start off that is under way.
     pub(crate) call_off: Option<Arc<tokio::sync::Notify>>,
     /// A stop that waits for its dependents.
@@ -111,6 +114,7 @@ impl Instance {
             counted: 0,
             unwritten: None,
             survivors: Vec::new(),
+            doubt: None,
             call_off: None,
             order: None,
             sequence: None,

@@ -10,6 +10,7 @@ mod adopt;
 mod apply;
 mod ask;
 mod budget;
+mod doubt;
 mod exits;
 mod files;
 mod finish;
@@ -34,7 +35,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proc_backends::{
-    Backend, BackendEvent, OperateError, PassedSocket, StartError as LaunchError, Started,
+    AdoptError, Adopted, Backend, BackendEvent, OperateError, PassedSocket,
+    StartError as LaunchError, Started,
 };
 use proc_core::StopReport;
 use proc_hooks::Phase as HookPhase;
@@ -119,6 +121,13 @@ pub(crate) enum Msg {
     },
     /// A surplus instance has been forgotten by its backend.
     Forgotten { key: String },
+    /// It is time to look again for an instance of which it could not be told whether it lives.
+    LookAgain { key: String },
+    /// Its backend has looked.
+    Looked {
+        key: String,
+        found: Box<Result<Option<Adopted>, AdoptError>>,
+    },
     /// Everything told up to this event is on the disk, or the disk has had its chance.
     Flushed { seq: u64 },
 }
@@ -263,6 +272,8 @@ impl Driver {
             } => self.followed(&key, epoch, run, found),
             Msg::Watched { service, seen } => self.watched(&service, seen),
             Msg::Forgotten { key } => self.forgotten(&key),
+            Msg::LookAgain { key } => self.look_again(&key),
+            Msg::Looked { key, found } => self.looked(&key, *found),
             Msg::Flushed { seq } => self.flushed(seq),
         }
     }

@@ -160,6 +160,9 @@ impl Driver {
         }
         let survivors = match result {
             Ok(report) => {
+                if report.survivors.is_empty() {
+                    instance.resolve_doubt();
+                }
                 instance.survivors = report.survivors.into_iter().map(|s| view(key, s)).collect();
                 in_words(&instance.survivors)
             }

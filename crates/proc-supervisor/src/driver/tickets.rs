@@ -220,6 +220,9 @@ impl Driver {
     /// Returns whether a goal has come about (`Ok`), cannot any more (`Err`), or is still open.
     fn judge(&self, key: &str, instance: &Instance, goal: Goal) -> Option<Result<String, String>> {
         let state = instance.machine.state();
+        if instance.doubt.as_ref().is_some_and(|doubt| doubt.looking) {
+            return None;
+        }
         match goal {
             Goal::Down => self.is_down(instance),
             Goal::Turn | Goal::Roll => None,

@@ -319,6 +319,8 @@ impl Machine {
 
     /// Puts a state without a process back, from a record: nothing is told.
     pub fn restore_rest(&mut self, state: State, desired: Desired, reason: String) {
+        self.live = false;
+        self.run = None;
         self.phase = match state {
             State::Exited => Phase::Exited,
             State::Failed => Phase::Failed,
@@ -400,6 +402,24 @@ impl Machine {
         if self.started() {
             self.come_up("adopt", None, now, actions);
         }
+    }
+
+    /// Puts a run back of which nobody can tell whether it lives: taken for one that survived, so that nothing is started over it.
+    pub fn restore_doubt(&mut self, run: u64, why: String, told: State) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.run = Some(run);
+        self.live = true;
+        self.desired = Desired::Up;
+        self.told = told;
+        self.reason.clone_from(&why);
+        self.enter(Phase::Failed, "adopt", Some(why), &mut actions);
+        actions
+    }
+
+    /// Returns the state that was told last.
+    #[must_use]
+    pub const fn told(&self) -> State {
+        self.told
     }
 
     /// Returns whether the start it waits for is a restart that nobody asked for.

@@ -55,6 +55,8 @@ struct Instances {
     runs: BTreeMap<String, u64>,
     acknowledged: BTreeSet<(String, u64)>,
     asked: Vec<Asked>,
+    /// Of which it cannot be told whether they live.
+    doubted: BTreeSet<String>,
     /// Where to look whether an exit is on the disk when the next run begins.
     records: Option<PathBuf>,
     unrecorded: Vec<(String, u64)>,
@@ -125,6 +127,32 @@ impl Fake {
     pub(crate) async fn end(&self, instance: &str, end: ProcessEnd) {
         let run = self.run(instance);
         self.finish(instance, run, end).await;
+    }
+
+    /// From now on it cannot be told whether an instance lives, or it can be again.
+    pub(crate) fn doubt(&self, instance: &str, doubted: bool) {
+        let mut all = self.lock();
+        if doubted {
+            all.doubted.insert(instance.to_owned());
+        } else {
+            all.doubted.remove(instance);
+        }
+    }
+
+    /// The leader ends while nobody sees it.
+    pub(crate) fn end_unseen(&self, instance: &str) {
+        let mut all = self.lock();
+        let run = all.live.remove(instance).unwrap().run;
+        let exit = Exit {
+            run,
+            end: None,
+            unknown: Some("nobody was there".to_owned()),
+            at: SystemTime::now(),
+            runtime: Duration::ZERO,
+            oom: None,
+            log: LogOffsets::default(),
+        };
+        all.exits.insert(instance.to_owned(), exit);
     }
 
     /// The keeper of an instance is lost, or there again.
@@ -217,6 +245,10 @@ impl Fake {
                 });
             }
             assert!(!all.live.contains_key(&name), "a second copy of {name}");
+            assert!(
+                !all.doubted.contains(&name),
+                "perhaps a second copy of {name}"
+            );
             let run = all.runs.get(&name).copied().unwrap_or(0).max(spec.last_run) + 1;
             if let Some(dir) = all.records.clone().filter(|_| run > 1) {
                 let events = offline::events(&dir, 0).unwrap();
@@ -270,7 +302,13 @@ impl Fake {
             .cloned()
             .unwrap_or_default();
         let mut survivors = Vec::new();
-        if self.is_live(instance) {
+        if self.lock().doubted.contains(instance) {
+            survivors.push(Survivor {
+                pid: 1,
+                comm: String::new(),
+                reason: "it cannot be told".to_owned(),
+            });
+        } else if self.is_live(instance) {
             if behaviour.immortal {
                 let pid = self.lock().live[instance].pid;
                 let reason = "uninterruptible".to_owned();
@@ -398,6 +436,15 @@ impl Backend for Fake {
         instance: &'a str,
     ) -> BoxFuture<'a, Result<Option<Adopted>, AdoptError>> {
         let known = self.lock().runs.get(instance).copied();
+        if self.lock().doubted.contains(instance) {
+            let doubt = AdoptError::Doubt {
+                pid: Some(7),
+                run: known,
+                obstacle: "it is dark".to_owned(),
+                remedy: "make light".to_owned(),
+            };
+            return Box::pin(async { Err(doubt) });
+        }
         let adopted = known.map(|last_run| Adopted {
             status: self.current(instance),
             last_run,
