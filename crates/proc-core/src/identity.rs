@@ -136,6 +136,9 @@ pub enum OpenError {
     },
 }
 
+/// The inode of the machine's first pid namespace: `PID_NS_INIT_INO` of `linux/nsfs.h`.
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
 /// One way to reopen a process; each next one is for older kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenStep {
@@ -304,9 +307,10 @@ impl Identity {
                 _ => Ok(Step::Opened(fd)),
             },
             Err(error) => match error.raw_os_error() {
-                Some(libc::ESTALE | libc::ESRCH) => {
-                    Ok(Step::Dead("the kernel has reaped it".to_owned()))
-                }
+                Some(libc::ESTALE | libc::ESRCH) => Ok(self.out_of_sight().map_or_else(
+                    || Step::Dead("the kernel has reaped it".to_owned()),
+                    Step::Unverified,
+                )),
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Err(error),
                 _ => Ok(Step::Unavailable),
             },
@@ -371,6 +375,13 @@ impl Identity {
                 "`/proc/{pid}/stat` is not readable: {source}"
             ))),
         }
+    }
+
+    /// Returns why the kernel answers as if it had reaped a process that may live: to a pid namespace those outside of it
+    /// do not exist. The first namespace is outside of every other; of any other one that is gone nothing lives.
+    fn out_of_sight(&self) -> Option<String> {
+        self.foreign_namespace()
+            .filter(|_| self.pid_ns == FIRST_NAMESPACE)
     }
 
     fn foreign_namespace(&self) -> Option<String> {

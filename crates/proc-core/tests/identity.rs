@@ -238,3 +238,76 @@ fn a_record_holds_no_wall_clock_time_so_a_clock_step_cannot_change_it() {
     assert!(bare.open().is_ok() && bare.same_process(&identity));
     assert_eq!(serde_json::from_value::<Identity>(json).unwrap(), identity);
 }
+
+/// Carries an identity into [`seen_from_another_pid_namespace`].
+const CARRIED: &str = "PROC_CORE_IDENTITY";
+
+#[test]
+fn from_another_pid_namespace_a_live_process_is_not_taken_for_dead() {
+    let child = cat();
+    let Identity {
+        pid,
+        start_ticks,
+        boot_id,
+        pid_ns,
+        pidfs_ino,
+        handle,
+    } = child.identity().clone();
+    if !rustix::process::geteuid().is_root() || pid_ns != 0xEFFF_FFFC {
+        eprintln!("SKIP another pid namespace: needs root in the machine's first one");
+        return;
+    }
+    let ino = pidfs_ino.map_or_else(String::new, |ino| ino.to_string());
+    let handle = handle.unwrap_or_default();
+    let mut other = Spawn::new("unshare")
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "seen_from_another_pid_namespace", "--ignored"])
+        .env(
+            CARRIED,
+            format!("{pid} {start_ticks} {boot_id} {pid_ns} {ino},{handle}"),
+        )
+        .stdin(Stdio::Null)
+        .stdout(Stdio::Pipe)
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    File::from(other.take_stdout().unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
+    assert!(other.wait().unwrap().success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
+    child.signal(Signal::KILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "run by from_another_pid_namespace_a_live_process_is_not_taken_for_dead in one"]
+fn seen_from_another_pid_namespace() {
+    let carried = std::env::var(CARRIED).unwrap();
+    let parts: Vec<&str> = carried.split(' ').collect();
+    let [pid, start_ticks, boot_id, pid_ns, kernels] = parts[..] else {
+        panic!("{carried}")
+    };
+    let (ino, handle) = kernels.split_once(',').unwrap();
+    let whole = Identity {
+        pid: pid.parse().unwrap(),
+        start_ticks: start_ticks.parse().unwrap(),
+        boot_id: boot_id.to_owned(),
+        pid_ns: pid_ns.parse().unwrap(),
+        pidfs_ino: ino.parse().ok(),
+        handle: (!handle.is_empty()).then(|| handle.to_owned()),
+    };
+    let mut older = whole.clone();
+    older.handle = None;
+    let mut oldest = older.clone();
+    oldest.pidfs_ino = None;
+    for identity in [whole, older, oldest] {
+        let opened = identity.open();
+        assert!(
+            matches!(opened, Err(OpenError::Unverified { .. })),
+            "{identity:?}: {opened:?}"
+        );
+        assert!(matches!(identity.liveness(), Liveness::Unknown { .. }));
+    }
+}

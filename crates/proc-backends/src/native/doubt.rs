@@ -16,6 +16,9 @@ use crate::status::Started;
 /// How long until a service that nobody keeps is looked for again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The inode of the machine's first pid namespace: `PID_NS_INIT_INO` of `linux/nsfs.h`.
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
 /// What a look at a recorded process shows.
 #[derive(Debug)]
 pub(super) enum Look {
@@ -65,9 +68,10 @@ fn is_foreign(identity: &Identity) -> bool {
 }
 
 /// Where we are PID 1, a container has been started again on the state it had before: whoever held that state was PID 1 of
-/// the pid namespace of its time, and is gone, as we hold it now; and with its PID 1 a namespace ends.
+/// the pid namespace of its time, and is gone, as we hold it now; and with its PID 1 a namespace ends. The machine's own
+/// namespace does not.
 fn went_with_its_container(identity: &Identity) -> bool {
-    std::process::id() == 1 && is_foreign(identity)
+    std::process::id() == 1 && is_foreign(identity) && identity.pid_ns != FIRST_NAMESPACE
 }
 
 fn doubt(identity: &Identity, reason: String) -> Doubt {
