@@ -115,6 +115,7 @@ fn a_supervisor_killed_while_its_disk_is_full_loses_no_exit() {
     for (number, event) in events.iter().enumerate() {
         assert_eq!(event["seq"], number as u64 + 1, "a gap at {event}");
     }
+    assert_heals(&project);
     project.ok(&["down"]);
 }
 
@@ -175,7 +176,11 @@ fn assert_recovered(project: &Project, since: u64, pid: i32) {
         );
     }
     assert_eq!(project.pid("web"), pid, "the service was not touched again");
-    // What failed is tried again within seconds.
+    assert_heals(project);
+}
+
+/// What failed is tried again within seconds.
+fn assert_heals(project: &Project) {
     let healed = || !project.ok(&["status"]).contains("degraded");
     let in_time = (0..300).any(|_| {
         crate::killer::pause(100);

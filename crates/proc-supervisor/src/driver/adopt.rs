@@ -353,9 +353,11 @@ impl Driver {
             return;
         };
         for line in &adopted.status.degraded {
+            // Under the name by which its keeper will say that it is over.
+            let what = line.split_once(": ").map_or(&**line, |(what, _)| what);
             instance
                 .trouble
-                .insert(line.clone(), format!("{key}: {line}"));
+                .insert(what.to_owned(), format!("{key}: {line}"));
         }
         let told = match record {
             Some(record) if !booked => record.state,
