@@ -199,7 +199,8 @@ impl Drop for LifeLock {
     }
 }
 
-/// Returns who holds the lock on `path`, or `None` if nobody does, without taking it.
+/// Returns who holds the lock on `path`, or `None` if nobody does. Only where the holder on record cannot be looked at (it is of
+/// another pid namespace) the lock is taken, shared and for a moment, to see whether it is free.
 ///
 /// # Errors
 /// What the system says about opening the file; a missing file means nobody.
@@ -210,7 +211,13 @@ pub fn holder(path: impl AsRef<Path>) -> io::Result<Option<Holder>> {
         opened => opened?,
     };
     if let Some(holder) = read_holder(&file).filter(is_alive) {
-        return Ok(Some(holder));
+        // Whether it lives may not be visible from here, but the lock says whether it holds it: one that was free for a
+        // moment was held by nobody.
+        let visible = holder
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.liveness().is_alive());
+        return Ok((visible || file.try_lock_shared().is_err()).then_some(holder));
     }
     Ok(kernel_holder(&file)?.map(|pid| Holder {
         pid: Some(pid),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::{self, Helper};
+use proc_core::Identity;
 use proc_store::{LifeLock, LockError, StateDir, lock};
 
 #[test]
@@ -149,4 +150,23 @@ fn a_state_directory_has_one_supervisor() {
     assert!(
         matches!(again.lock(), Err(LockError::Held(held)) if held.pid == Some(std::process::id()))
     );
+}
+
+#[test]
+fn a_holder_that_cannot_be_looked_at_is_one_only_while_it_holds_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lock");
+    let mut identity = Identity::current().unwrap();
+    (identity.pid_ns, identity.pidfs_ino, identity.handle) = (1, None, None);
+    let signature = lock::Holder {
+        pid: Some(identity.pid),
+        identity: Some(identity),
+    };
+    fs::write(&path, serde_json::to_vec(&signature).unwrap()).unwrap();
+    assert_eq!(lock::holder(&path).unwrap(), None);
+    let held = fs::File::open(&path).unwrap();
+    held.lock().unwrap();
+    assert_eq!(lock::holder(&path).unwrap(), Some(signature));
+    drop(held);
+    LifeLock::acquire(&path).expect("looking has not taken it");
 }
