@@ -348,6 +348,8 @@ async fn nothing_is_started_over_what_cannot_be_told() {
         .await
         .unwrap();
     assert_eq!(report.survivors.len(), 1, "{report:?}");
+    let reason = instance(&handle, "web").await.reason;
+    assert!(reason.contains("it cannot be told"), "{reason}");
     let report = start(&handle).await;
     assert!(!report.ok(), "{report:?}");
 

@@ -54,8 +54,12 @@ pub(crate) fn survivors(survivors: &[SurvivorView]) {
             comm,
             reason,
         } = survivor;
+        let name = match &**comm {
+            "" => String::new(),
+            comm => format!(" ({comm})"),
+        };
         error_line(&format!(
-            "pid {pid} ({comm}) of `{instance}` survived: {reason}"
+            "pid {pid}{name} of `{instance}` survived: {reason}"
         ));
     }
 }

@@ -203,7 +203,11 @@ fn view(key: &str, survivor: Survivor) -> SurvivorView {
 fn in_words(survivors: &[SurvivorView]) -> Option<String> {
     let words: Vec<String> = survivors
         .iter()
-        .map(|survivor| format!("{} ({})", survivor.pid, survivor.comm))
+        .map(|survivor| match &*survivor.comm {
+            // Where not even its name is known, the reason says more.
+            "" => format!("{} ({})", survivor.pid, survivor.reason),
+            comm => format!("{} ({comm})", survivor.pid),
+        })
         .collect();
     (!words.is_empty()).then(|| words.join(", "))
 }
