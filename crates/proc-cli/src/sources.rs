@@ -1,5 +1,6 @@
 //! Where the output of each configured instance lies.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proc_output::read::{LogReader, Query};
@@ -49,6 +50,30 @@ pub(crate) fn configured(project: &Project, place: &Place) -> Vec<Source> {
         (1..=service.instances).flat_map(logs).collect::<Vec<_>>()
     };
     project.services.iter().flat_map(of_service).collect()
+}
+
+/// Returns the logs that the configured instances may write to. The first instance of a service
+/// keeps the name of its log, with a number or without, when the number of instances changes.
+pub(crate) fn writable(project: &Project, place: &Place) -> Vec<Source> {
+    let mut sources = configured(project, place);
+    let taken: BTreeSet<_> = sources.iter().map(|s| s.instance.clone()).collect();
+    let other = |source: &Source| {
+        let service = &source.service;
+        let (alone, numbered) = (instance_name(service, 1, 1), instance_name(service, 1, 2));
+        let other = match &source.shown {
+            shown if *shown == alone => numbered,
+            shown if *shown == numbered => alone,
+            _ => return None,
+        };
+        let instance = source.instance.replacen(&source.shown, &other, 1);
+        (!taken.contains(&instance)).then(|| Source {
+            instance,
+            ..source.clone()
+        })
+    };
+    let others: Vec<_> = sources.iter().filter_map(other).collect();
+    sources.extend(others);
+    sources
 }
 
 /// Returns the last `n` lines of an instance; none where they cannot be read.

@@ -116,3 +116,26 @@ fn an_unknown_name_starts_nothing() {
         assert_eq!(done.code, 4, "{args:?}: {done:?}");
     }
 }
+
+#[test]
+fn output_is_copied_whatever_the_number_of_instances_was_before() {
+    let config = |count: u32| {
+        format!(
+            "[project]\non_exit = \"stop\"\n[service.web]\ninstances = {count}\noneshot = true\n\
+             argv = [\"sh\", \"-c\", \"echo from $PROC_INSTANCE of {count}\"]\n"
+        )
+    };
+    let project = TestProject::empty();
+    for count in [1, 2, 1] {
+        project.write("proc.toml", &config(count));
+        let done = wait(project.spawn(&["up", "-q"]));
+        assert_eq!(done.code, 0, "{done:?}");
+        let mut lines: Vec<_> = done.stdout.lines().collect();
+        lines.sort_unstable();
+        let expected = match count {
+            1 => vec!["web | from 1 of 1"],
+            _ => vec!["web-1 | from 1 of 2", "web-2 | from 2 of 2"],
+        };
+        assert_eq!(lines, expected);
+    }
+}

@@ -36,8 +36,7 @@ impl Copier {
         logs: &[Source],
         style: LineStyle,
     ) -> io::Result<(Copier, oneshot::Receiver<()>)> {
-        let names = || logs.iter().map(|source| source.instance.as_str());
-        Copier::spawn(logs, Printer::new(names, style), None)
+        Copier::spawn(logs, Printer::new(logs, style), None)
     }
 
     /// As [`start`](Copier::start), but the bytes as they are and as soon as they are there.
@@ -178,10 +177,10 @@ impl Printer {
         }
     }
 
-    fn new<'n, I: Iterator<Item = &'n str>>(names: impl Fn() -> I, style: LineStyle) -> Printer {
+    fn new(logs: &[Source], style: LineStyle) -> Printer {
         Printer {
-            to_stdout: LogPrinter::lines(names(), &io::stdout()).styled(style),
-            to_stderr: LogPrinter::lines(names(), &io::stderr()).styled(style),
+            to_stdout: named(LogPrinter::lines(shown(logs), &io::stdout()), logs).styled(style),
+            to_stderr: named(LogPrinter::lines(shown(logs), &io::stderr()), logs).styled(style),
             stdout: BufWriter::new(io::stdout()),
             stderr: BufWriter::new(io::stderr()),
             last: Stream::Stdout,
@@ -209,4 +208,16 @@ impl Printer {
         self.stdout.flush()?;
         self.stderr.flush()
     }
+}
+
+fn shown(logs: &[Source]) -> impl Iterator<Item = &str> {
+    logs.iter().map(|source| source.shown.as_str())
+}
+
+/// Lets the printer call every instance as `status` does.
+fn named(mut printer: LogPrinter, logs: &[Source]) -> LogPrinter {
+    for source in logs {
+        printer.call(&source.instance, &source.shown);
+    }
+    printer
 }

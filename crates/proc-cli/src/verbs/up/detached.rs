@@ -159,7 +159,7 @@ fn not_ready(status: &ProjectStatus, limit: Duration) -> CliError {
 }
 
 fn show_last_lines(place: &Place, project: &Project, report: &Report) {
-    let sources = sources::configured(project, place);
+    let sources = sources::writable(project, place);
     for outcome in report.outcomes.iter().filter(|outcome| !outcome.ok) {
         let name = &outcome.name;
         for source in sources

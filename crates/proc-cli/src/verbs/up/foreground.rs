@@ -38,7 +38,7 @@ async fn supervise(
     launch: Launch,
 ) -> Outcome {
     let mut signals = Signals::catch()?;
-    let logs = sources::configured(&project, place);
+    let logs = sources::writable(&project, place);
     let options = Start {
         foreground: true,
         begin: Begin::ByHand(args.names.clone()),
