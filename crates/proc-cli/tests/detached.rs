@@ -271,6 +271,11 @@ fn a_broken_configuration_does_not_hide_what_runs() {
         "[project]\nname = \"shop\"\n[service.web]\ncomand = \"true\"\n",
     );
     assert_eq!(project.instance("web")["state"], "running");
+    project.write(
+        "proc.toml",
+        "[project]\nname = \"shop\"\n[service.web]\ncommand = \"tr\n",
+    );
+    assert_eq!(project.status()["project"], "shop");
     project.ok(&["stop", "web"]);
     project.ok(&["down"]);
 }

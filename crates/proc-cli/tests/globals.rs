@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::{Done, TestProject, wait};
 
@@ -35,6 +35,33 @@ fn each_flag_has_a_twin_in_the_environment() {
         "PROC_COLOR",
     ] {
         assert!(help.contains(twin), "{twin} is not in {help}");
+    }
+}
+
+#[test]
+fn a_file_is_the_same_project_however_it_is_named() {
+    let project = TestProject::empty();
+    for dir in ["my shop", "my shop/deep/deeper"] {
+        std::fs::create_dir_all(project.path().join(dir)).expect("create");
+    }
+    project.write("my shop/proc.toml", ONE);
+    let check = |dir: &str, file: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proc"));
+        command.current_dir(project.path().join(dir));
+        command.args(["--json", "check"]);
+        command.args(file.iter().flat_map(|file| ["-f", file]));
+        Done::from(command.output().expect("runs"))
+    };
+    let plain = check("my shop", &[]);
+    assert!(plain.stdout.contains("\"my-shop\""), "{plain:?}");
+    for (dir, file) in [
+        ("my shop/deep/deeper", &[][..]),
+        ("my shop/deep/deeper", &["../../proc.toml"]),
+        ("my shop/deep", &["../deep/../proc.toml"]),
+        ("my shop", &["./proc.toml"]),
+        (".", &["my shop/proc.toml"]),
+    ] {
+        assert_eq!(check(dir, file).stdout, plain.stdout, "{dir} {file:?}");
     }
 }
 

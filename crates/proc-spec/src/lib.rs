@@ -72,7 +72,7 @@ pub use export::{ExportFormat, ExportLoss, Exported, export};
 pub use import::{ImportError, ImportFormat, Imported, Loss, UnknownFormat, import};
 pub use listen::{Listen, ListenAddress, ListenError};
 pub use loader::{Loader, MAX_INSTANCES};
-pub use names::{MAX_NAME, NameError, check_name, instance_name};
+pub use names::{MAX_NAME, NameError, check_name, instance_name, project_name};
 pub use raw::{
     BackendName, ExitProject, Need, OnExit, OnFull, OnRestart, Overlap, Scope, Stdin, Strategy,
 };

@@ -1,7 +1,7 @@
 //! Finding the files, reading them, and making a project of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use proc_policy::BucketRate;
@@ -14,7 +14,7 @@ use crate::expand::{Scope, expand_node, expand_table};
 use crate::graph::{Edge, check_edges, check_instance_names, check_members};
 use crate::interpolate::Syntax;
 use crate::merge::merge;
-use crate::names::{check_name, from_directory};
+use crate::names::{check_name, project_name};
 use crate::node::{Entry, Node, Table, Value, parse};
 use crate::places::Places;
 use crate::procfile::{BASE_PORT, PORT_STEP};
@@ -141,7 +141,8 @@ impl Loader {
     /// # Errors
     /// [`ConfigErrors`] with `not_found` when there is no configuration.
     pub fn paths(&self) -> Result<Vec<PathBuf>, ConfigErrors> {
-        Ok(self.find()?.into_iter().map(|file| file.path).collect())
+        let found = self.find()?;
+        Ok(found.iter().map(|file| absolute(&file.path)).collect())
     }
 
     fn find(&self) -> Result<Vec<Found>, ConfigErrors> {
@@ -345,10 +346,7 @@ impl Resolver<'_> {
             return name.clone();
         }
         let Some(name) = &project.name else {
-            let last = dir
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
-            return from_directory(&last.unwrap_or_default());
+            return project_name(dir);
         };
         if let Err(error) = check_name(name) {
             cx.at("project", |cx| {
@@ -539,8 +537,15 @@ fn name_defaults(defaults: &Table, cx: &mut Cx) {
     }
 }
 
+/// Returns a file's absolute path, without `..`: the same file has the same directory, however it was named.
 fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return path;
+    }
+    let parts = path.parent().zip(path.file_name());
+    let real = parts.and_then(|(dir, name)| Some(dir.canonicalize().ok()?.join(name)));
+    real.unwrap_or(path)
 }
 
 fn edges(name: &str, raw: &RawService) -> Vec<Edge> {

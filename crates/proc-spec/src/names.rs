@@ -1,5 +1,7 @@
 //! What services, projects and groups may be called, and what instances are called.
 
+use std::path::Path;
+
 /// The longest name.
 pub const MAX_NAME: usize = 63;
 
@@ -73,6 +75,13 @@ pub(crate) fn split_instance(name: &str) -> Option<(&str, u32)> {
     let plain =
         !index.is_empty() && !index.starts_with('0') && index.bytes().all(|b| b.is_ascii_digit());
     Some((service, plain.then(|| index.parse().ok()).flatten()?))
+}
+
+/// Returns the name of a project in this directory that is given no other.
+#[must_use]
+pub fn project_name(dir: &Path) -> String {
+    let last = dir.file_name().unwrap_or_default();
+    from_directory(&last.to_string_lossy())
 }
 
 /// Makes a name of a directory's.

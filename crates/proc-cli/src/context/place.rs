@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proc_spec::project_name;
 use proc_store::dirs::ProjectDirs;
 use proc_supervisor::offline::{self, OfflineError};
 
@@ -25,7 +26,7 @@ impl Place {
             (Some(name), _) => name.clone(),
             (None, Some(dir)) => context
                 .load()
-                .map_or_else(|_| name_of(dir), |project| project.name),
+                .map_or_else(|_| project_name(dir), |project| project.name),
             (None, None) => configured_name(context)?,
         };
         Place::of(context, &project)
@@ -109,17 +110,21 @@ fn configured_name(context: &Context) -> Result<String, CliError> {
 fn name_despite_errors(files: &[PathBuf]) -> Option<String> {
     let named = files.iter().rev().find_map(|file| {
         let text = std::fs::read_to_string(file).ok()?;
-        let table: toml::Table = text.parse().ok()?;
+        let table: toml::Table = text
+            .parse()
+            .or_else(|_| project_table(&text).parse())
+            .ok()?;
         Some(table.get("project")?.get("name")?.as_str()?.to_owned())
     });
-    named.or_else(|| Some(name_of(files.first()?.parent()?)))
+    named.or_else(|| Some(project_name(files.first()?.parent()?)))
 }
 
-fn name_of(dir: &Path) -> String {
-    dir.file_name().map_or_else(
-        || "project".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+/// Returns the lines of `[project]`, for a file that is no TOML elsewhere.
+fn project_table(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| line.trim() != "[project]");
+    let header = |(n, line): &(usize, &str)| *n > 0 && line.trim_start().starts_with('[');
+    let own = lines.enumerate().take_while(|line| !header(line));
+    own.map(|(_, line)| line).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the socket of the shim that keeps the detached supervisor of this runtime directory.
