@@ -276,3 +276,46 @@ fn three_probes_at_once_each_have_their_say() {
         "{why}"
     );
 }
+
+#[test]
+fn hooks_see_their_instance_as_the_service_does() {
+    let project = TestProject::new(&stays(
+        "web",
+        r#"cwd = "in-${PROC_INSTANCE}"
+        [[service.web.hooks.pre_start]]
+        name = "note"
+        env = { WHO = "${PROC_NAME}" }
+        command = "echo $PROC_NAME $WHO >> hooked""#,
+    ));
+    for dir in ["in-1", "in-2"] {
+        std::fs::create_dir(project.path().join(dir)).expect("create");
+    }
+    project.ok(&["up", "-d"]);
+    project.ok(&["restart", "--rolling", "web"]);
+    project.ok(&["scale", "web=2"]);
+    project.ok(&["restart", "web"]);
+    let hooked = |dir: &str| {
+        let file = project.path().join(dir).join("hooked");
+        std::fs::read_to_string(file).expect("a hook ran here")
+    };
+    assert_eq!(hooked("in-1"), "web web\nweb web\nweb-1 web-1\n");
+    assert_eq!(hooked("in-2"), "web-2 web-2\nweb-2 web-2\n");
+}
+
+#[test]
+fn a_failed_hook_is_named_with_what_it_said() {
+    let project = TestProject::new(
+        r#"
+        [service.web]
+        command = "sleep 1000"
+        [[service.web.hooks.pre_start]]
+        name = "migrate"
+        command = "echo begins; echo no such table >&2; exit 4"
+        "#,
+    );
+    let up = project.proc(&["up", "-d"]);
+    assert_eq!(up.code, 1, "{up:?}");
+    let expected = "pre_start hook `migrate` exited with code 4: no such table";
+    assert!(up.stderr.contains(expected), "{up:?}");
+    assert!(project.ok(&["why", "web"]).contains(expected));
+}

@@ -12,6 +12,9 @@ use crate::phase::Phase;
 /// The most bytes of a hook's output that are kept: the last ones.
 pub const MAX_OUTPUT: usize = 16 * 1024;
 
+/// The most characters that [`HookOutcome::last_line`] returns.
+const LAST_LINE: usize = 200;
+
 /// How the last attempt of a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,6 +82,14 @@ impl HookOutcome {
     #[must_use]
     pub fn success(&self) -> bool {
         self.end.success()
+    }
+
+    /// Returns the last line it printed that is not empty, its first 200 characters.
+    #[must_use]
+    pub fn last_line(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.output);
+        let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty())?;
+        Some(last.chars().take(LAST_LINE).collect())
     }
 
     /// Tells whether its failure is a failure of the phase.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proc_hooks::Phase;
 use proc_probe::{Detector, Probe, ProbeKind};
 
 use crate::command::Command;
@@ -121,6 +122,14 @@ impl ServiceSpec {
                 Detector::PidFile { path } => *path = words.path(path),
                 Detector::Command { command } => *command = words.fill(command),
                 Detector::Pid { .. } => {}
+            }
+        }
+        for phase in Phase::ALL {
+            for hook in spec.hooks.phase_mut(phase) {
+                hook.cwd = hook.cwd.as_deref().map(|path| words.path(path));
+                for value in hook.env.values_mut() {
+                    *value = words.fill(value);
+                }
             }
         }
         for socket in &mut spec.listen {

@@ -1,13 +1,10 @@
 //! Hooks, and the command that may go before a stop's signals.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proc_core::{Signal, StopSequence, StopStep};
-use proc_hooks::{Hook, HookContext, Phase, Runner};
-use proc_spec::Command;
+use proc_hooks::{Hook, HookContext, HookOutcome, Phase, Runner};
+use proc_spec::{Command, instance_name};
 
 use super::{Driver, Msg};
 use crate::machine::Event;
@@ -18,24 +15,20 @@ const LONGEST: Duration = Duration::from_secs(3600);
 impl Driver {
     /// Runs a phase's hooks beside the loop; the answer is a [`Msg::Hooks`].
     pub(super) fn run_hooks(&mut self, key: &str, phase: Phase) {
-        let Some(context) = self.hook_context(key) else {
+        let (Some(spec), Some(context)) = (self.spec_of(key), self.hook_context(key)) else {
             return;
         };
         let Some(instance) = self.instances.get_mut(key) else {
             return;
         };
-        let Some(service) = self.services.get(&instance.service) else {
-            return;
-        };
         let job = instance.hooks.take().map_or(0, |(job, _)| job) + 1;
-        let spec = Arc::clone(&service.spec);
         let inbox = self.inbox.clone();
         let key = key.to_owned();
         let task = tokio::spawn(async move {
             let (runner, mut outcomes) = Runner::new();
             let done = runner.run(phase, spec.hooks.phase(phase), &context).await;
             let result = match done.failure() {
-                Some(failed) => Err(failed.to_string()),
+                Some(failed) => Err(told(failed)),
                 None => Ok(()),
             };
             // The loop may have ended.
@@ -80,20 +73,19 @@ impl Driver {
     }
 
     pub(super) fn hook_context(&self, key: &str) -> Option<HookContext> {
-        let instance = self.instances.get(key)?;
-        let service = self.services.get(&instance.service)?;
-        let env: BTreeMap<OsString, OsString> = self.environment(key).into_iter().collect();
+        let spec = self.spec_of(key)?;
+        let index = self.instances.get(key)?.index;
         Some(HookContext {
-            name: key.to_owned(),
-            cwd: service.spec.cwd.clone(),
-            env,
+            // Not the key: that tells a replacement from what it replaces, and may be an older name.
+            name: instance_name(&spec.name, index, spec.instances),
+            env: self.environment(key).into_iter().collect(),
+            cwd: spec.cwd,
         })
     }
 
     /// Returns the service's stop command, ready to run.
     pub(super) fn stop_command(&self, key: &str) -> Option<StopCommand> {
-        let instance = self.instances.get(key)?;
-        let stop = &self.services.get(&instance.service)?.spec.stop;
+        let stop = self.spec_of(key)?.stop;
         let line = match stop.command.as_ref()? {
             command @ Command::Argv(_) => command.display(),
             Command::Shell(line) | Command::Script(line) => line.clone(),
@@ -105,6 +97,14 @@ impl Driver {
             context: self.hook_context(key)?,
             grace: stop.grace,
         })
+    }
+}
+
+/// Says how a hook failed, and what it said last.
+fn told(failed: &HookOutcome) -> String {
+    match failed.last_line() {
+        Some(line) => format!("{failed}: {line}"),
+        None => failed.to_string(),
     }
 }
 
