@@ -139,3 +139,44 @@ fn output_is_copied_whatever_the_number_of_instances_was_before() {
         assert_eq!(lines, expected);
     }
 }
+
+#[test]
+fn a_project_that_ends_with_its_services_has_the_code_of_the_last() {
+    let job = |name: &str, script: &str, needs: &str| {
+        let needs = if needs.is_empty() {
+            String::new()
+        } else {
+            format!("needs = {{ {needs} = \"ended\" }}\n")
+        };
+        format!("[service.{name}]\nscript = \"{script}\"\nrestart = \"never\"\n{needs}")
+    };
+    for (expected, jobs) in [
+        (7, job("a", "exit 7", "")),
+        (7, job("a", "exit 3", "") + &job("b", "exit 7", "a")),
+        (0, job("a", "exit 3", "") + &job("b", "exit 0", "a")),
+        (143, job("a", "kill -TERM $$$$", "")),
+    ] {
+        let config = format!("[project]\non_exit = \"stop\"\n{jobs}");
+        let done = TestProject::new(&config).proc(&["up"]);
+        assert_eq!(done.code, expected, "{config}{done:?}");
+    }
+}
+
+#[test]
+fn a_project_with_a_service_that_gave_up_ends_with_code_1() {
+    let project = TestProject::new(
+        r#"
+        [project]
+        on_exit = "stop"
+        [service.bad]
+        script = "exit 3"
+        restart = { startup_max = 0 }
+        [service.last]
+        oneshot = true
+        script = "exit 0"
+        needs = { bad = "ended" }
+        "#,
+    );
+    let done = project.proc(&["up"]);
+    assert_eq!(done.code, 1, "{done:?}");
+}

@@ -93,6 +93,7 @@ impl Supervisor {
             buckets: BTreeMap::new(),
             trouble: BTreeMap::new(),
             hold: true,
+            last_ended: None,
             ending: None,
             finished,
             left: opened.left,

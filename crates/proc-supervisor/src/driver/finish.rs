@@ -98,16 +98,7 @@ impl Driver {
                     ExitProject::Always => true,
                     ExitProject::OnFailure => state == State::Failed || !self.ended_well(instance),
                 };
-            ends.then(|| Finished {
-                code: exit_code(instance, state),
-                service: Some(instance.service.clone()),
-                reason: format!(
-                    "`{}` {state}: {}",
-                    self.shown(key),
-                    instance.machine.reason()
-                ),
-                survivors: Vec::new(),
-            })
+            ends.then(|| self.end_of_project_by(key, instance))
         })
     }
 
@@ -130,12 +121,28 @@ impl Driver {
         let all = wanted().all(|(key, instance)| ended(key, instance.machine.phase()));
         let any = wanted().any(|(_, instance)| instance.ended_here);
         let up = self.instances.values().any(|instance| instance.is_up());
-        (all && any && !up).then(|| Finished {
+        if !(all && any && !up) {
+            return None;
+        }
+        let last = wanted().find(|(key, _)| self.last_ended.as_ref() == Some(*key));
+        let badly = last.map(|(key, instance)| self.end_of_project_by(key, instance));
+        Some(badly.filter(|end| end.code != 0).unwrap_or(Finished {
             code: i32::from(wanted().any(|(_, i)| i.machine.state() == State::Failed)),
             service: None,
             reason: "all services have ended".to_owned(),
             survivors: Vec::new(),
-        })
+        }))
+    }
+
+    /// The end of the project with the code of this instance.
+    fn end_of_project_by(&self, key: &str, instance: &super::Instance) -> Finished {
+        let (state, reason) = (instance.machine.state(), instance.machine.reason());
+        Finished {
+            code: exit_code(instance, state),
+            service: Some(instance.service.clone()),
+            reason: format!("`{}` {state}: {reason}", self.shown(key)),
+            survivors: Vec::new(),
+        }
     }
 
     /// Returns whether nothing keeps the supervisor any more.

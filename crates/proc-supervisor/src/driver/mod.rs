@@ -192,6 +192,8 @@ pub(crate) struct Driver {
     pub(crate) trouble: BTreeMap<String, String>,
     /// Nothing is started: only what lives is looked after.
     pub(crate) hold: bool,
+    /// Who was the last to end, if nobody was stopped since: its code may be the project's.
+    pub(crate) last_ended: Option<String>,
     pub(crate) ending: Option<Ending>,
     /// What an earlier supervisor left, until it was taken over.
     pub(crate) left: Left,

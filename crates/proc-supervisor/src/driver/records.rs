@@ -65,9 +65,13 @@ impl Driver {
     fn event(&mut self, key: &str, transition: &Transition) -> Option<Event> {
         let shown = self.shown(key);
         let at = Clock::stamp(self.clock.now());
+        let ended = matches!(transition.to, State::Exited | State::Failed);
+        if ended || transition.to == State::Stopped {
+            self.last_ended = ended.then(|| key.to_owned());
+        }
         let instance = self.instances.get_mut(key)?;
         let run = instance.exit_run;
-        instance.ended_here |= matches!(transition.to, State::Exited | State::Failed);
+        instance.ended_here |= ended;
         if transition.exit.is_some() {
             instance.counted = instance.counted.max(run);
         }
