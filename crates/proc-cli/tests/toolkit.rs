@@ -45,6 +45,17 @@ fn a_script_has_its_own_code_and_streams() {
         (done.stdout.as_str(), done.stderr.as_str()),
         ("a\nb\nc\n", "")
     );
+    for (flags, output, stderr) in [
+        (&["--json"][..], "a\nc\n", "b\n"),
+        (&["--json", "--combined"], "a\nb\nc\n", ""),
+    ] {
+        let done = script(&project, flags, "echo a; echo b >&2; echo c");
+        let json: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+        assert_eq!(
+            (&json["output"], &json["stderr"]),
+            (&output.into(), &stderr.into())
+        );
+    }
     assert_ne!(script(&project, &["--strict"], "false | true").code, 0);
     project.write("s.sh", "read x; echo \"$x $1\"");
     let mut child = start(&project, &["script", "--inline", "s.sh", "arg"]);

@@ -178,10 +178,11 @@ fn from_stdin() -> Result<Vec<u8>, CliError> {
 }
 
 fn output(context: &Context, args: &Args) -> Result<Output, CliError> {
-    if context.globals.json {
-        return Ok(Output::Combined {
-            limit: DEFAULT_CAPTURE,
-        });
+    let limit = DEFAULT_CAPTURE;
+    match (context.globals.json, args.combined) {
+        (true, true) => return Ok(Output::Combined { limit }),
+        (true, false) => return Ok(Output::Separate { limit }),
+        (false, _) => {}
     }
     if args.combined {
         let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)
