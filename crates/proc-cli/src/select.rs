@@ -41,6 +41,44 @@ pub(crate) fn only(
     Ok(status)
 }
 
+/// Returns the services, and the instances, that the names mean by themselves, each once.
+///
+/// # Errors
+///
+/// Code 4 for a name that means nothing.
+pub(crate) fn meant(
+    context: &Context,
+    status: &ProjectStatus,
+    names: &[String],
+) -> Result<Vec<String>, CliError> {
+    let mut meant = Vec::new();
+    for name in without_groups(context, names)? {
+        let services = status.services.iter();
+        let found: Vec<_> = services
+            .flat_map(|service| meant_of(service, &name))
+            .collect();
+        if found.is_empty() {
+            return Err(unknown(&name));
+        }
+        meant.extend(found);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    meant.retain(|name| seen.insert(name.clone()));
+    Ok(meant)
+}
+
+/// Returns the service itself if it is meant, else the instances of it that are.
+fn meant_of(service: &ServiceStatus, name: &str) -> Vec<String> {
+    if matches(name, &service.name) {
+        return vec![service.name.clone()];
+    }
+    let instances = service.instances.iter().map(|instance| &instance.name);
+    instances
+        .filter(|own| matches(name, own))
+        .cloned()
+        .collect()
+}
+
 /// Returns the failure for a name that means nothing.
 pub(crate) fn unknown(name: &str) -> CliError {
     CliError::new(exit::UNKNOWN, format!("no service `{name}`")).hint("proc status")

@@ -23,6 +23,13 @@ fn is_answers_0_or_3() {
     ] {
         assert_eq!(project.proc(&args).code, code, "{args:?}");
     }
+    for (args, code) in [
+        (["is", "web", "web", "running"], 0),
+        (["is", "web", "once", "running"], 3),
+        (["is", "web", "nobody", "running"], 4),
+    ] {
+        assert_eq!(project.proc(&args).code, code, "{args:?}");
+    }
 }
 
 #[test]

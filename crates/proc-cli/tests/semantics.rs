@@ -319,3 +319,31 @@ fn a_failed_hook_is_named_with_what_it_said() {
     assert!(up.stderr.contains(expected), "{up:?}");
     assert!(project.ok(&["why", "web"]).contains(expected));
 }
+
+#[test]
+fn why_takes_several_names() {
+    let project = TestProject::new(
+        &("[groups]\nall = [\"web\", \"db\"]\n".to_owned()
+            + &stays("web", "instances = 2")
+            + &stays("db", "")),
+    );
+    project.ok(&["up", "-d"]);
+    let named = |args: &[&str]| {
+        let json = project.ok(&[&["why", "--json"], args].concat());
+        let json: Value = serde_json::from_str(&json).expect("one document");
+        let all = json.as_array().cloned().unwrap_or_default();
+        all.iter()
+            .map(|why| why["service"]["name"].as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(&["db", "web", "db"]), ["db", "web"]);
+    assert_eq!(named(&["@all"]), ["web", "db"]);
+    assert_eq!(named(&["*b"]), ["web", "db"]);
+    assert_eq!(named(&["web-*"]), ["web", "web"], "one for each instance");
+    let one = project.ok(&["why", "--json", "db"]);
+    let one: Value = serde_json::from_str(&one).expect("one document");
+    assert_eq!(one["service"]["name"], "db");
+    assert_eq!(project.proc(&["why", "db", "nobody"]).code, 4);
+    project.ok(&["down"]);
+    assert_eq!(named(&["@all"]), ["web", "db"], "also from the records");
+}

@@ -13,9 +13,9 @@ use crate::select;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A service, instance (`web-2`), glob (`'web-*'`) or group (`@backend`)
-    #[arg(value_name = "NAME")]
-    name: String,
+    /// Services, instances (`web-2`), globs (`'web-*'`) or groups (`@backend`)
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
     /// A state as `proc status` shows it, or `ready`
     #[arg(value_name = "STATE", value_parser = Asked::from_str)]
     state: Asked,
@@ -94,7 +94,7 @@ async fn ask(
         .status()
         .await
         .map_err(|error| context.failure(place, error))?;
-    let status = select::only(context, status, std::slice::from_ref(&args.name))?;
+    let status = select::only(context, status, &args.names)?;
     Ok(args.state.holds(&status))
 }
 

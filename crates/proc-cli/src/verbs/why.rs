@@ -2,19 +2,20 @@
 
 use std::io::Write;
 
-use proc_api::ClientError;
+use proc_api::{Client, ClientError};
 use proc_supervisor::Why;
 
-use crate::context::Context;
+use crate::context::{Context, Place};
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::render;
+use crate::select;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A service or instance
-    #[arg(value_name = "NAME")]
-    name: String,
+    /// Services, instances (`web-2`), globs (`'web-*'`) or groups (`@backend`)
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
     /// How many transitions to show
     #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
     last: usize,
@@ -23,17 +24,49 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let place = context.place()?;
     let client = context.client(&place);
-    let why = match context.block_on(client.why(&args.name, args.last)) {
-        Ok(why) => why,
-        Err(ClientError::NoSupervisor) => context.recorded_why(&place, &args.name, args.last)?,
-        Err(error) => return Err(context.failure(&place, error)),
+    if let [name] = args.names.as_slice()
+        && is_plain(name)
+    {
+        let why = ask(context, &place, &client, name, args.last)?;
+        return match context.globals.json {
+            true => render::json(&why).map(|()| exit::OK),
+            false => print(&why).map(|()| exit::OK),
+        };
+    }
+    let status = match context.block_on(client.status()) {
+        Err(ClientError::NoSupervisor) => context.recorded_status(&place)?,
+        answer => answer.map_err(|error| context.failure(&place, error))?,
     };
+    let names = select::meant(context, &status, &args.names)?;
+    let all = names
+        .iter()
+        .map(|name| ask(context, &place, &client, name, args.last))
+        .collect::<Result<Vec<_>, _>>()?;
     if context.globals.json {
-        render::json(&why)?;
+        render::json(&all)?;
     } else {
-        print(&why)?;
+        all.iter().try_for_each(print)?;
     }
     Ok(exit::OK)
+}
+
+/// Returns whether a name can only mean one service or instance.
+fn is_plain(name: &str) -> bool {
+    !name.contains(['*', '?', '[', '{', '@'])
+}
+
+fn ask(
+    context: &Context,
+    place: &Place,
+    client: &Client,
+    name: &str,
+    last: usize,
+) -> Result<Why, CliError> {
+    match context.block_on(client.why(name, last)) {
+        Ok(why) => Ok(why),
+        Err(ClientError::NoSupervisor) => context.recorded_why(place, name, last),
+        Err(error) => Err(context.failure(place, error)),
+    }
 }
 
 fn print(why: &Why) -> Result<(), CliError> {
