@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Only the last N lines of each instance
     #[arg(short = 'n', long = "lines", visible_alias = "tail", value_name = "N")]
     lines: Option<usize>,
-    /// Only what came at or after this time: `10m` ago, or RFC 3339
+    /// Only what came at or after this time: `10m` ago, `2026-11-21`, or RFC 3339
     #[arg(short = 'S', long, value_name = "TIME", value_parser = time::parse)]
     since: Option<i64>,
     /// Only what came at or before this time
