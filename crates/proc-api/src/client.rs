@@ -259,7 +259,8 @@ impl Client {
             let request = WaitRequest {
                 names: names.to_vec(),
                 what,
-                timeout_ms: left.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+                timeout_ms: left
+                    .map(|t| u64::try_from(t.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)),
             };
             self.post("wait", &request).await
         };

@@ -147,10 +147,15 @@ impl fmt::Display for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause {
             Cause::Itself => self.end.fmt(f),
-            Cause::TimedOut => write!(f, "timed out after {:?}", self.duration),
+            Cause::TimedOut => write!(f, "timed out after {:?}", whole_millis(self.duration)),
             Cause::Cancelled => f.write_str("was cancelled"),
         }
     }
+}
+
+/// Returns a time that reads well.
+fn whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 pub(crate) fn as_millis<S: Serializer>(
