@@ -73,7 +73,7 @@ pub(crate) struct Globals {
 
 /// Reads the command line; `--help` and usage errors end the program here, as clap words them.
 pub(crate) fn parse() -> Result<(Globals, Verb), CliError> {
-    let matches = Cli::command().get_matches();
+    let matches = command().get_matches();
     let from_environment = matches.value_source("file") == Some(ValueSource::EnvVariable);
     let cli = parsed(&matches)?;
     let mut globals = cli.globals;
@@ -86,6 +86,20 @@ pub(crate) fn parse() -> Result<(Globals, Verb), CliError> {
     }
     enter(globals.dir.as_deref().map(|dir| dir.as_os_str()))?;
     Ok((globals, cli.verb))
+}
+
+/// Returns the command line's grammar. A variable that is set to nothing is one that is not set.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let is_empty = |arg: &&clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let empty = command.get_arguments().filter(is_empty);
+    let empty: Vec<_> = empty.map(|arg| arg.get_id().clone()).collect();
+    empty.into_iter().fold(command, |command, id| {
+        command.mut_arg(id, |arg| arg.env(None::<&'static str>))
+    })
 }
 
 fn parsed(matches: &ArgMatches) -> Result<Cli, CliError> {

@@ -39,6 +39,51 @@ fn each_flag_has_a_twin_in_the_environment() {
 }
 
 #[test]
+fn an_empty_variable_is_none() {
+    let project = TestProject::new(ONE);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proc"));
+    command.current_dir(project.path()).arg("check");
+    for twin in [
+        "DIR",
+        "FILE",
+        "PROJECT",
+        "STATE_DIR",
+        "JSON",
+        "QUIET",
+        "VERBOSE",
+        "COLOR",
+    ] {
+        command.env(format!("PROC_{twin}"), "");
+    }
+    let done = Done::from(command.output().expect("runs"));
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stdout.contains("services: web"), "{done:?}");
+}
+
+#[test]
+fn colours_are_forced_by_a_variable_that_is_not_0() {
+    let project = TestProject::new(ONE);
+    for (variables, coloured) in [
+        (&[][..], false),
+        (&[("CLICOLOR_FORCE", "1")], true),
+        (&[("CLICOLOR_FORCE", "0")], false),
+        (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "")], true),
+        (&[("CLICOLOR_FORCE", "1"), ("PROC_COLOR", "never")], false),
+        (&[("NO_COLOR", "1"), ("PROC_COLOR", "always")], true),
+    ] {
+        let mut command = project.command(&["status"]);
+        command.envs(variables.iter().copied());
+        let done = Done::from(command.output().expect("runs"));
+        assert_eq!(
+            done.stdout.contains('\u{1b}'),
+            coloured,
+            "{variables:?}: {done:?}"
+        );
+    }
+}
+
+#[test]
 fn a_file_is_the_same_project_however_it_is_named() {
     let project = TestProject::empty();
     for dir in ["my shop", "my shop/deep/deeper"] {

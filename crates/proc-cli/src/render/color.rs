@@ -1,5 +1,7 @@
 //! Colours: when to use them and which one means what.
 
+use std::io::IsTerminal as _;
+
 use anstyle::{AnsiColor, Style};
 
 /// `--color`: what the user asked for.
@@ -17,11 +19,19 @@ pub(crate) enum ColorChoice {
 /// Makes `choice` the process's answer; `anstream` applies the environment's rules to `auto`.
 pub(crate) fn set_color(choice: ColorChoice) {
     match choice {
+        ColorChoice::Auto if is_forced_not() => anstream::ColorChoice::Never,
         ColorChoice::Auto => anstream::ColorChoice::Auto,
         ColorChoice::Always => anstream::ColorChoice::Always,
         ColorChoice::Never => anstream::ColorChoice::Never,
     }
     .write_global();
+}
+
+/// Returns whether `CLICOLOR_FORCE` is 0, which forces nothing, and no terminal asks for colours either;
+/// `anstream` takes any value for a yes.
+fn is_forced_not() -> bool {
+    let terminals = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value == "0") && !terminals
 }
 
 const PALETTE: [AnsiColor; 10] = [
