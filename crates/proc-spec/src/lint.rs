@@ -73,6 +73,9 @@ impl Project {
                 "has no effect yet: live output is followed from the files",
             );
         }
+        if service.deploy.is_some() {
+            warn("deploy", "has no effect yet: there is no verb that deploys");
+        }
         if service.detached && service.die_with_supervisor == Some(true) {
             warn(
                 "die_with_supervisor",

@@ -855,6 +855,7 @@ fn what_is_probably_not_meant_is_a_warning() {
         ("instances=0", "nothing runs"),
         ("log={multiline=true}", "log.multiline"),
         ("log={ring='1KiB'}", "log.ring"),
+        ("deploy={steps=['make']}", "no verb that deploys"),
         ("startup={tcp='a:1'}", "hold back"),
         ("ready={delay='2m'}", "ready in time"),
         ("pid_file='x'\ninstances=2", "PROC_INSTANCE"),
