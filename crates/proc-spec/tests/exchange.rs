@@ -80,7 +80,7 @@ fn a_supervisord_conf_with_its_includes() {
         ("main.conf", main),
         (
             "conf.d-b.ini",
-            "[program:extra]\ncommand=extra\nautorestart=true\nautostart=false\n",
+            "[program:extra]\ncommand=extra %(process_num)02d\nautorestart=true\nautostart=false\n",
         ),
     ];
     let dir = tempfile::tempdir().unwrap();
@@ -119,7 +119,8 @@ fn a_supervisord_conf_with_its_includes() {
         [
             "program:web.stdout_logfile",
             "program:web.serverurl",
-            "eventlistener:e"
+            "eventlistener:e",
+            "program:extra.command"
         ]
     );
     assert_eq!(result.losses[1].line, 22);
@@ -164,14 +165,21 @@ fn systemd_units() {
         (web.reload_signal, web.stop.steps.steps.len()),
         (Some(Signal::HUP), 1)
     );
-    assert_eq!(web.restart.initial_delay, Duration::from_secs(90));
+    let delays = (web.restart.initial_delay, web.restart.max_delay);
+    assert_eq!(delays, (Duration::from_secs(90), Duration::from_secs(90)));
     assert_eq!(web.restart.success_codes, [0, 3]);
     assert_eq!(web.attributes.limits.len(), 2);
     assert_eq!(
         web.attributes.cgroup.as_ref().unwrap().cpu_max_us,
         Some(150_000)
     );
-    assert!(project.service("db").unwrap().oneshot);
+    let db = project.service("db").unwrap();
+    assert!(db.oneshot);
+    // What no `Restart=` and no `TimeoutStopSec=` mean.
+    assert_eq!(db.restart.mode, Mode::Never);
+    assert_eq!(db.stop.grace, Some(Duration::from_secs(90)));
+    assert_eq!(web.restart.max, Some(5));
+    assert_eq!(web.restart.mode, Mode::OnFailure);
     let keys: Vec<&str> = losses
         .iter()
         .map(|loss| loss.split(": ").nth(1).unwrap())

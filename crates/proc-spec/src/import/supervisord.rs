@@ -119,9 +119,17 @@ fn program(file: &Path, section: &Section, program: &str, draft: &mut Draft) {
                 why,
             );
         }
+        if item.key != "process_name" && item.value.contains("%(process_num)") {
+            let key = format!("{}.{}", section.name, item.key);
+            draft.lose(file, item.line, key, NUMBERS);
+        }
     }
     draft.add(name(program), service);
 }
+
+/// What is different about `%(process_num)02d`.
+const NUMBERS: &str =
+    "instances count 1, 2, …, not from `numprocs_start`, and without zeros before";
 
 /// `%(program_name)s` and its like; `%(ENV_X)s` becomes `${X}`.
 fn expressions(value: &str, program: &str, file: &Path) -> String {

@@ -23,7 +23,7 @@ pub(crate) fn import(path: &Path) -> Result<Imported, ImportError> {
         })?;
         let mut import = Unit {
             file,
-            service: Table::new(),
+            service: defaults(),
             names: &names,
             hooks: 0,
             draft: &mut draft,
@@ -68,6 +68,15 @@ fn units(path: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What holds for a service whose unit does not say otherwise.
+fn defaults() -> Table {
+    let mut service = Table::new();
+    put(&mut service, &["restart", "profile"], "systemd");
+    put(&mut service, &["restart", "mode"], "never");
+    put(&mut service, &["stop", "grace"], "90s");
+    service
+}
+
 fn unit_name(path: &Path) -> String {
     name(&path.file_stem().unwrap_or_default().to_string_lossy())
 }
@@ -101,6 +110,11 @@ impl Unit<'_> {
             "Requires" | "Wants" | "BindsTo" | "Requisite" => return self.others(value, true),
             "After" => return self.others(value, false),
             "StartLimitBurst" => put(&mut self.service, &["restart", "max"], number(value)?),
+            "StartLimitIntervalSec" if ["0", "0s"].contains(&value) => {
+                put(&mut self.service, &["restart", "max"], "none");
+            }
+            "StartLimitIntervalSec" if ["10", "10s"].contains(&value) => {}
+            "StartLimitIntervalSec" => return Err("is 10 s here".to_owned()),
             _ => return Err("has no counterpart".to_owned()),
         }
         Ok(())
@@ -152,8 +166,11 @@ impl Unit<'_> {
                 };
                 put(table, &["restart", "mode"], mode);
             }
-            "RestartSec" => put(table, &["restart", "initial_delay"], time(value)?),
-            "RestartMaxDelaySec" => put(table, &["restart", "max_delay"], time(value)?),
+            "RestartSec" => {
+                // The profile's delay does not grow: its longest is its first.
+                put(table, &["restart", "initial_delay"], time(value)?);
+                put(table, &["restart", "max_delay"], time(value)?);
+            }
             "SuccessExitStatus" => {
                 let codes: Result<Vec<i64>, String> =
                     value.split_whitespace().map(number).collect();
@@ -227,10 +244,7 @@ impl Unit<'_> {
         match value {
             "simple" | "exec" => {}
             "notify" => put(&mut self.service, &["ready", "notify"], "socket"),
-            "oneshot" => {
-                put(&mut self.service, &["oneshot"], true);
-                put(&mut self.service, &["restart", "mode"], "never");
-            }
+            "oneshot" => put(&mut self.service, &["oneshot"], true),
             "notify-reload" => {
                 put(&mut self.service, &["ready", "notify"], "socket");
                 put(&mut self.service, &["reload_signal"], "HUP");
