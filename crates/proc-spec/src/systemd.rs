@@ -134,19 +134,24 @@ pub fn surroundings(attributes: &Attributes) -> Vec<Setting> {
     add("CPUAffinity", (!cpus.is_empty()).then(|| cpus.join(" ")));
     let no_new = attributes.no_new_privs.then(|| "yes".to_owned());
     add("NoNewPrivileges", no_new);
-    for limit in &attributes.limits {
+    let cgroup = attributes.cgroup.clone().unwrap_or_default();
+    // What the cgroup says is not said twice.
+    let once = |limit: &&Limit| match limit.resource {
+        Resource::Memory => cgroup.memory_max.is_none(),
+        Resource::Pids => cgroup.pids_max.is_none(),
+        _ => true,
+    };
+    for limit in attributes.limits.iter().filter(once) {
         add(limit_key(limit.resource), Some(limit_value(limit)));
     }
-    if let Some(cgroup) = &attributes.cgroup {
-        let memory = cgroup.memory_max.map(|bytes| bytes.to_string());
-        add("MemoryMax", memory);
-        add("TasksMax", cgroup.pids_max.map(|pids| pids.to_string()));
-        let quota = cgroup.cpu_max_us.map(|us| {
-            let period = cgroup.cpu_period_us.unwrap_or(100_000).max(1);
-            format!("{}%", us.saturating_mul(100).div_ceil(period).max(1))
-        });
-        add("CPUQuota", quota);
-    }
+    let memory = cgroup.memory_max.map(|bytes| bytes.to_string());
+    add("MemoryMax", memory);
+    add("TasksMax", cgroup.pids_max.map(|pids| pids.to_string()));
+    let quota = cgroup.cpu_max_us.map(|us| {
+        let period = cgroup.cpu_period_us.unwrap_or(100_000).max(1);
+        format!("{}%", us.saturating_mul(100).div_ceil(period).max(1))
+    });
+    add("CPUQuota", quota);
     settings
 }
 

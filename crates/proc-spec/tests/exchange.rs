@@ -227,7 +227,8 @@ fn to_systemd() {
         "TimeoutStopSec=10s",
         "WorkingDirectory=/srv/web",
     ] {
-        assert!(web.lines().any(|other| other == line), "{line} in\n{web}");
+        let times = web.lines().filter(|other| *other == line).count();
+        assert_eq!(times, 1, "{line} in\n{web}");
     }
     assert!(exported.files[0].1.contains("User=pg\n"));
     assert!(
