@@ -7,6 +7,7 @@ mod records;
 mod supervisor;
 
 pub(crate) use place::{Place, keeper_socket};
+pub(crate) use records::no_project;
 
 use std::collections::BTreeMap;
 

@@ -34,6 +34,25 @@ fn down_of_nothing_is_done() {
     let project = TestProject::new(WEB);
     project.ok(&["down"]);
     project.ok(&["down"]);
+    let json = project.ok(&["down", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one document");
+    assert_eq!(json["outcomes"], serde_json::json!([]));
+}
+
+#[test]
+fn what_is_neither_configured_nor_recorded_is_no_project() {
+    let project = TestProject::empty();
+    for verb in [
+        &["status"][..],
+        &["logs"],
+        &["events"],
+        &["why", "web"],
+        &["down"],
+    ] {
+        let done = project.proc(&[&["-p", "nobody"], verb].concat());
+        assert_eq!(done.code, 4, "{verb:?}: {done:?}");
+        assert!(done.stderr.contains("no project `nobody`"), "{done:?}");
+    }
 }
 
 #[test]

@@ -67,7 +67,8 @@ fn failure(place: &Place, error: &OfflineError) -> CliError {
     }
 }
 
-fn no_project(place: &Place) -> CliError {
+/// Returns the failure for a project that is neither configured nor recorded.
+pub(crate) fn no_project(place: &Place) -> CliError {
     let text = format!("no project `{}`", place.project);
     CliError::new(exit::UNKNOWN, text).hint("proc up -d")
 }

@@ -28,7 +28,10 @@ pub(crate) fn run(context: &Context, _: Args) -> Outcome {
         Ok(report) => report,
         Err(ClientError::NoSupervisor) => match without_supervisor(context, &place)? {
             Some(report) => report,
-            None => return Ok(exit::OK),
+            None if context.load().is_err() && !place.exists() => {
+                return Err(crate::context::no_project(&place));
+            }
+            None => Report::default(),
         },
         Err(error) => return Err(context.failure(&place, error)),
     };
