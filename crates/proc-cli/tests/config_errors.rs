@@ -92,7 +92,15 @@ fn no_configuration_at_all_says_how_to_begin() {
 fn the_starter_file_is_valid() {
     let project = TestProject::empty();
     project.ok(&["new"]);
-    assert!(project.ok(&["check"]).contains("web"));
+    let checked = project.ok(&["check"]);
+    assert!(checked.contains("web"));
+    // Two of them are two projects.
+    let dir = project
+        .path()
+        .file_name()
+        .expect("a name")
+        .to_string_lossy();
+    assert!(checked.contains(&format!("project {dir},")), "{checked}");
     assert_eq!(
         project.proc(&["new"]).code,
         1,
