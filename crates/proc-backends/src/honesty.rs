@@ -1,6 +1,7 @@
 //! What each backend does with each key of a service: nothing is ignored in silence.
 
 mod fields;
+mod host;
 mod slurm;
 
 use std::fmt::Write as _;
@@ -9,6 +10,7 @@ use proc_core::Resource;
 use proc_spec::{BackendName, ConfigError, Project, Scope, ServiceSpec, Stdin};
 
 use self::fields::{ELSEWHERE, FIELDS, MAIN_PROCESS, NO_SETTING, SUPERVISOR};
+pub use self::host::audit_host;
 
 /// What a backend does with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,8 +48,8 @@ pub use capability::Capabilities;
 pub use error::{AdoptError, Errno, OperateError, StartError};
 pub use event::{BackendEvent, BackendEventKind, BackendEvents, EventSender, event_channel};
 pub use honesty::{
-    FieldSupport, Finding, Level, ProjectAudit, Support, audit, audit_project, field_support,
-    support_table,
+    FieldSupport, Finding, Level, ProjectAudit, Support, audit, audit_host, audit_project,
+    field_support, support_table,
 };
 pub use launchctl::{
     JOB_STATE_MAP, JobFacts, JobState, JobStateRow, LastEnd, LaunchctlBackend, LaunchctlOptions,

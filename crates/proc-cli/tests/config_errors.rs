@@ -107,3 +107,15 @@ fn the_starter_file_is_valid() {
         "an existing file is not replaced"
     );
 }
+
+#[test]
+fn limits_that_this_machine_cannot_keep_are_told_by_check_as_by_status() {
+    let project = TestProject::new(
+        "[service.web]\ncommand = \"sleep 1000\"\nstart_seconds = 0\n\
+         limits = { pids = 4000 }\n",
+    );
+    let told = project.proc(&["check"]).stderr.contains("limits.pids");
+    project.ok(&["up", "-d"]);
+    let degraded = project.status()["degraded"].to_string();
+    assert_eq!(told, degraded.contains("limits.pids"), "{degraded}");
+}

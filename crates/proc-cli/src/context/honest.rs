@@ -1,12 +1,13 @@
-//! What a backend cannot do is said before anything starts.
+//! What a backend or this machine cannot do is said before anything starts.
 
-use proc_backends::audit_project;
+use proc_backends::{audit_host, audit_project};
+use proc_core::caps::Capabilities;
 use proc_spec::{ConfigErrors, Project};
 
 use super::failure;
 use crate::error::CliError;
 
-/// Returns what the project's backends do less well than it is written, a line each.
+/// Returns what the project's backends, and this machine, do less well than it is written, a line each.
 ///
 /// # Errors
 ///
@@ -14,7 +15,10 @@ use crate::error::CliError;
 pub(crate) fn honest(project: &Project) -> Result<Vec<String>, CliError> {
     let audited = audit_project(project);
     if audited.refusals.is_empty() {
-        return Ok(audited.downgrades.iter().map(ToString::to_string).collect());
+        let root = rustix::process::geteuid().is_root();
+        let here = audit_host(project, root, Capabilities::probe);
+        let weaker = audited.downgrades.iter().chain(&here);
+        return Ok(weaker.map(ToString::to_string).collect());
     }
     Err(failure::of_config(ConfigErrors {
         errors: audited.refusals,
