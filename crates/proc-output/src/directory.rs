@@ -85,7 +85,7 @@ impl Directory {
     /// Returns the device and inode behind a name, which tell whether an open file still is it.
     pub(crate) fn inode(&self, name: &str) -> Option<(u64, u64)> {
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some((stat.st_dev, stat.st_ino))
+        Some((crate::sys::device(&stat), stat.st_ino))
     }
 
     /// Calls `each` with every name that is valid UTF-8; ours all are.

@@ -38,7 +38,8 @@
 //!
 //! # Limitations
 //!
-//! * Linux: splice, inotify and pidfds are used as they are.
+//! * Linux and macOS, where nothing of it has run: there bytes are read and written instead of spliced, a queue holds what any
+//!   pipe does, and a followed file costs a descriptor (`kqueue`).
 //! * Two streams in two pipes have no common order closer than the 10 ms of the sidecar; where it
 //!   matters, let both share one pipe ([`LogOptions::merge`]).
 //! * Files are handed to the kernel, not synced: they survive the end of every process, but a power
@@ -66,6 +67,7 @@ pub mod read;
 mod ring;
 mod split;
 mod streams;
+mod sys;
 mod tail;
 mod times;
 mod writer;

@@ -8,13 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 use crate::clock::now_ms;
 use crate::options::{LogOptions, Stream};
+use crate::sys::{self, Wake, splice};
 use crate::writer::{LogStats, LogWriter, OpenLogError};
 
 /// What the queue may hold, where the kernel allows so large a pipe; else the size of any pipe.
@@ -41,7 +41,7 @@ pub struct QueuedWriter {
     /// `None` once the queue was closed.
     queue: Option<OwnedFd>,
     null: OwnedFd,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     /// Bytes that the queue took.
@@ -108,12 +108,9 @@ impl QueuedWriter {
     }
 
     fn start(log: impl Sink) -> io::Result<Self> {
-        let (from, queue) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Refused to an ordinary user who has many: then it stays as it is.
-        let _ = rustix::pipe::fcntl_setpipe_size(&queue, QUEUE);
+        let (from, queue) = sys::queue(QUEUE)?;
         let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let wake = Arc::new(wake);
+        let wake = Arc::new(Wake::new()?);
         let inner = Inner {
             stats: log.stats(),
             offset: log.offset(),
@@ -160,8 +157,7 @@ impl QueuedWriter {
         let Some(queue) = &self.queue else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        match splice(pipe, None, queue, None, max, flags) {
+        match splice(pipe, queue, None, max) {
             Ok(n) => {
                 self.accepted += n as u64;
                 return Ok(n);
@@ -176,14 +172,14 @@ impl QueuedWriter {
         if waiting == 0 {
             return ended_or_empty(pipe);
         }
-        match splice(pipe, None, queue, None, max, flags) {
+        match splice(pipe, queue, None, max) {
             Ok(n) => {
                 self.accepted += n as u64;
                 Ok(n)
             }
             Err(Errno::AGAIN) => {
                 let most = max.min(waiting);
-                let n = splice(pipe, None, &self.null, None, most, flags)?;
+                let n = splice(pipe, &self.null, None, most)?;
                 self.drop_bytes(n);
                 Ok(n)
             }
@@ -193,10 +189,9 @@ impl QueuedWriter {
 
     /// Takes bytes from what is not a pipe.
     fn copy_from(&mut self, from: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
-        // No larger than what a pipe takes as a whole or not at all.
-        let mut buffer = [0; rustix::pipe::PIPE_BUF];
+        let mut buffer = [0; sys::PIECE];
         let most = max.min(buffer.len());
-        let n = rustix::io::read(from, &mut buffer[..most])?;
+        let n = sys::read_unspliced(from, &mut buffer[..most])?;
         if n > 0 {
             self.put(&buffer[..n]);
         }
@@ -206,7 +201,7 @@ impl QueuedWriter {
     /// Appends bytes, as far as the queue takes them; the rest is dropped.
     pub fn write(&mut self, bytes: &[u8]) {
         self.note_time();
-        for chunk in bytes.chunks(rustix::pipe::PIPE_BUF) {
+        for chunk in bytes.chunks(sys::PIECE) {
             self.put(chunk);
         }
     }
@@ -314,8 +309,7 @@ impl QueuedWriter {
 
     fn note(&mut self, note: Note) {
         self.shared.lock().notes.push_back((self.accepted, note));
-        // It fails only where so many wake-ups wait already that one more changes nothing.
-        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+        self.wake.wake();
     }
 }
 
@@ -381,7 +375,7 @@ impl Sink for LogWriter {
 struct Worker<S> {
     log: S,
     from: OwnedFd,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     shared: Arc<Shared>,
     /// Bytes handled so far.
     done: u64,
@@ -488,8 +482,7 @@ impl<S: Sink> Worker<S> {
         ];
         // Whatever it says, everything is looked at next.
         let _ = poll(&mut fds, timeout.as_ref());
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&*self.wake, &mut count);
+        self.wake.clear();
     }
 }
 

@@ -65,6 +65,7 @@ fn each(targets: &[&str], task: impl Fn(&Toolchain, &str) -> Result<()>) -> Resu
 const ON_APPLE: &[&str] = &[
     "proc-core",
     "proc-policy",
+    "proc-output",
     "proc-store",
     "proc-hooks",
     "proc-probe",

@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{
-    CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
-};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -22,6 +18,7 @@ use crate::read::merge::Merge;
 use crate::read::reader::{Started, wanted_streams};
 use crate::read::segment::closed_seqs;
 use crate::read::stream::StreamEntries;
+use crate::sys::{Event, Watcher};
 
 /// How long a line may lie unfinished before it is handed out as it is.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -34,10 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// [`cut`](Entry::cut), and its rest is marked [`continued`](Entry::continued).
 #[derive(Debug)]
 pub struct Follow {
-    #[cfg(feature = "async")]
-    inotify: Inotify,
-    #[cfg(not(feature = "async"))]
-    inotify: OwnedFd,
+    watcher: Watcher,
     directories: HashMap<i32, Arc<Directory>>,
     /// Which source a watch on a live file belongs to, and back.
     files: HashMap<i32, usize>,
@@ -57,36 +51,29 @@ pub struct Follow {
     newcomers: Option<VecDeque<(PathBuf, String)>>,
 }
 
+/// The watcher's descriptor, shared with a runtime's reactor.
 #[cfg(feature = "async")]
-type Inotify = Shared;
-
-/// The descriptor, shared with a runtime's reactor where there is one.
-#[cfg(feature = "async")]
-#[derive(Debug, Clone)]
-struct Shared(Arc<OwnedFd>);
+#[derive(Debug)]
+struct Shared(Arc<crate::sys::Queue>);
 
 #[cfg(feature = "async")]
 impl Shared {
-    fn register(&self) -> io::Result<tokio::io::unix::AsyncFd<Self>> {
+    fn register(watcher: &Watcher) -> io::Result<tokio::io::unix::AsyncFd<Self>> {
         #[expect(
             deprecated,
             reason = "its replacement is unsafe for descriptors that may be closed early; this one is owned"
         )]
-        tokio::io::unix::AsyncFd::with_interest(self.clone(), tokio::io::Interest::READABLE)
+        tokio::io::unix::AsyncFd::with_interest(
+            Self(watcher.queue()),
+            tokio::io::Interest::READABLE,
+        )
     }
 }
 
 #[cfg(feature = "async")]
-impl AsFd for Shared {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-#[cfg(feature = "async")]
-impl AsRawFd for Shared {
+impl std::os::fd::AsRawFd for Shared {
     fn as_raw_fd(&self) -> i32 {
-        self.0.as_raw_fd()
+        self.0.as_fd().as_raw_fd()
     }
 }
 
@@ -98,11 +85,8 @@ struct Watch {
 
 impl Follow {
     pub(crate) fn new() -> io::Result<Self> {
-        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        #[cfg(feature = "async")]
-        let inotify = Shared(Arc::new(inotify));
         Ok(Self {
-            inotify,
+            watcher: Watcher::new()?,
             directories: HashMap::new(),
             files: HashMap::new(),
             watches: Vec::new(),
@@ -126,8 +110,7 @@ impl Follow {
         {
             return Ok(());
         }
-        let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        let id = add_watch(&self.inotify, directory.path(), flags)?;
+        let id = self.watcher.watch_directory(directory.path())?;
         self.directories.insert(id, Arc::clone(directory));
         Ok(())
     }
@@ -262,7 +245,7 @@ impl Follow {
                 return Ok(None);
             }
             let until = end.into_iter().chain(self.deadline).min();
-            wait_readable(self.inotify.as_fd(), until)?;
+            wait_readable(self.watcher.as_fd(), until)?;
         }
     }
 
@@ -284,7 +267,7 @@ impl Follow {
         if let Some(entry) = self.try_next()? {
             return Ok(entry);
         }
-        let ready = self.inotify.register()?;
+        let ready = Shared::register(&self.watcher)?;
         loop {
             if let Some(entry) = self.try_next()? {
                 return Ok(entry);
@@ -307,7 +290,7 @@ impl Follow {
     /// Outside of a tokio runtime with I/O and time.
     #[cfg(feature = "async")]
     pub fn into_stream(self) -> io::Result<FollowStream> {
-        let ready = self.inotify.register()?;
+        let ready = Shared::register(&self.watcher)?;
         Ok(FollowStream {
             follow: self,
             ready,
@@ -341,13 +324,10 @@ impl Follow {
         if old.is_some_and(|old| old.inode == inode) {
             return Ok(());
         }
-        // By descriptor, so that it is this file and not the one that has its name by now.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let id = add_watch(&self.inotify, path.as_str(), WatchFlags::MODIFY)?;
+        let id = self.watcher.watch_file(file)?;
         if let Some(old) = old.filter(|old| old.id != id) {
             self.files.remove(&old.id);
-            // Gone already if the file was deleted.
-            let _ = remove_watch(&self.inotify, old.id);
+            self.watcher.forget(old.id);
         }
         self.files.insert(id, source);
         self.watches[source] = Some(Watch { id, inode });
@@ -357,26 +337,17 @@ impl Follow {
 
     /// Reads what the kernel tells and marks the sources it speaks of.
     fn take_events(&mut self) -> io::Result<()> {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut fresh = Vec::new();
-        let inotify = self.inotify.as_fd();
-        let mut reader = Reader::new(inotify, &mut buffer);
-        loop {
-            let event = match reader.next() {
-                Ok(event) => event,
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
+        let mut everything = false;
+        self.watcher.read(|event| {
+            let (id, name) = match event {
+                Event::Overflow => return everything = true,
+                Event::Of(id, name) => (id, name),
             };
-            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                self.dirty.extend(0..self.merge.sources.len());
-                fresh.extend(self.unopened());
-            } else if let Some(source) = self.files.get(&event.wd()) {
+            if let Some(source) = self.files.get(&id) {
                 self.dirty.insert(*source);
-            } else if let (Some(directory), Some(name)) =
-                (self.directories.get(&event.wd()), event.file_name())
-                && let Some((instance, stream, Part::Live)) =
-                    name.to_str().ok().and_then(names::parse)
+            } else if let (Some(directory), Some((instance, stream, Part::Live))) =
+                (self.directories.get(&id), name.and_then(names::parse))
             {
                 let (path, instance) = (directory.path().to_owned(), Arc::<str>::from(instance));
                 let key = (path.clone(), Arc::clone(&instance), stream);
@@ -391,6 +362,10 @@ impl Follow {
                     fresh.push((Arc::clone(directory), instance, stream));
                 }
             }
+        })?;
+        if everything {
+            self.dirty.extend(0..self.merge.sources.len());
+            fresh.extend(self.unopened());
         }
         for (directory, instance, stream) in fresh {
             self.open(&directory, &instance, stream)?;
@@ -476,7 +451,7 @@ impl futures_core::Stream for FollowStream {
 
 impl AsFd for Follow {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.watcher.as_fd()
     }
 }
 

@@ -4,14 +4,14 @@
 //! writes a line now and then, a splice costs more than the copy that it saves, so a stream is read
 //! and written until a read comes back with a lot, and spliced until a splice moves but little.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::io::{Errno, ReadWriteFlags};
-use rustix::pipe::SpliceFlags;
+use rustix::io::Errno;
 
 use super::LogWriter;
 use crate::clock::now_ms;
+use crate::sys;
 
 /// The most that is read at once, and the size of the one buffer, taken when first needed.
 const CHUNK: usize = 16 * 1024;
@@ -29,8 +29,7 @@ pub(super) struct Way {
     no_splice: bool,
     /// Whether bytes may never be in this process alone.
     always_splice: bool,
-    /// Whether it cannot be read without waiting by a flag, and is read as it is.
-    no_flags: bool,
+    reads: sys::ReadNow,
 }
 
 impl Way {
@@ -75,15 +74,7 @@ impl LogWriter {
                     return self.copy_from(pipe, max, now);
                 };
                 let mut to = live.length;
-                let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-                match rustix::pipe::splice(
-                    pipe,
-                    None,
-                    &live.file,
-                    Some(&mut to),
-                    max.min(room),
-                    flags,
-                ) {
+                match sys::splice(pipe, &live.file, Some(&mut to), max.min(room)) {
                     Ok(n) => {
                         self.way.moved(n);
                         self.advance(n);
@@ -122,20 +113,6 @@ impl LogWriter {
             self.buffer = vec![0; CHUNK];
         }
         let into = &mut self.buffer[..max.min(CHUNK)];
-        if !self.way.no_flags {
-            // The offset of -1 is the stream's own position, as of a plain read.
-            match rustix::io::preadv2(
-                pipe,
-                &mut [IoSliceMut::new(into)],
-                u64::MAX,
-                ReadWriteFlags::NOWAIT,
-            ) {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => {
-                    self.way.no_flags = true
-                }
-                result => return Ok(result?),
-            }
-        }
-        Ok(rustix::io::read(pipe, into)?)
+        self.way.reads.read(pipe, into)
     }
 }
