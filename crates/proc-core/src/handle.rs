@@ -88,6 +88,17 @@ impl ProcessHandle {
         Ok(Self { fd, identity })
     }
 
+    /// Returns a descriptor that can be sent over a socket, from which [`from_fd`](Self::from_fd) makes a handle again.
+    ///
+    /// A duplicate of the pidfd; on macOS, whose kqueues cannot be sent, a socket that holds the pid and the kernel's unique
+    /// number.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    pub fn to_fd(&self) -> io::Result<OwnedFd> {
+        pidfd::to_owned(&self.fd)
+    }
+
     /// Takes over a pidfd, for example one received over a socket.
     ///
     /// # Errors

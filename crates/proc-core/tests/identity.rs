@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 
 use proc_core::{
-    Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep, ProcessEnd, Signal,
-    SignalError, Spawn, Stdio,
+    Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep, ProcessEnd, ProcessHandle,
+    Signal, SignalError, Spawn, Stdio,
 };
 
 fn cat() -> proc_core::Child {
@@ -40,6 +40,20 @@ fn a_saved_identity_reopens_its_process_by_every_way_the_kernel_has() {
     assert!(opened > 0);
     assert!(matches!(identity.liveness(), Liveness::Alive { .. }));
     child.signal(Signal::KILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_descriptor_that_is_handed_over_is_the_process_again_as_often_as_it_is_asked() {
+    let child = cat();
+    let fd = child.handle().to_fd().unwrap();
+    let copy = fd.try_clone().unwrap();
+    assert_eq!(ProcessHandle::from_fd(copy).unwrap().pid(), child.pid());
+    let own = Identity::current().unwrap();
+    let stranger = ProcessHandle::from_fd_of(fd.try_clone().unwrap(), &own);
+    assert_eq!(stranger.unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    let handle = ProcessHandle::from_fd_of(fd, child.identity()).unwrap();
+    handle.signal(Signal::KILL).unwrap();
     child.wait().unwrap();
 }
 

@@ -65,8 +65,10 @@ impl StopTarget {
 
     /// The calling process is the subreaper of this tree **and has no other children**: finds everything, reaps it,
     /// and proves by `ECHILD` that nobody is left. Only for the thread that does all the reaping.
+    ///
+    /// Changes nothing on macOS, which has no subreapers: the stop stays a best effort, and its report says so.
     pub const fn subreaper(mut self) -> Self {
-        self.subreaper = true;
+        self.subreaper = crate::sys::caps::SUBREAPER;
         self
     }
 

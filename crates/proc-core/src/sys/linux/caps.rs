@@ -5,6 +5,9 @@ pub(crate) const fn line(_name: &str, _works: bool) -> Option<&'static str> {
     None
 }
 
+/// Whether the orphans of a tree can come to a process that asks for them.
+pub(crate) const SUBREAPER: bool = true;
+
 /// Says whether a process of ours can inherit the orphans of its tree.
 pub(crate) fn has_subreaper() -> bool {
     rustix::process::child_subreaper().is_ok()

@@ -109,6 +109,11 @@ pub(crate) fn from_owned(fd: OwnedFd) -> io::Result<Pidfd> {
     Ok(fd)
 }
 
+/// Returns a descriptor that [`from_owned`] takes.
+pub(crate) fn to_owned(fd: &Pidfd) -> io::Result<OwnedFd> {
+    fd.try_clone()
+}
+
 /// Gives up the descriptor.
 pub(crate) fn into_owned(fd: Pidfd) -> OwnedFd {
     fd

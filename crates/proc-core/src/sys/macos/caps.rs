@@ -13,8 +13,8 @@ pub(crate) fn line(name: &str, works: bool) -> Option<&'static str> {
             "not on macOS: a saved identity is reopened by pid and then verified"
         }
         ("exit info", false) => "not on macOS: only a parent learns the exit code; the shim is one",
-        ("signal by group handle", false) => {
-            "not on macOS: a group is signalled by number while its leader still holds that number"
+        ("signal by group handle", _) => {
+            "not on macOS: a group is signalled by number while no other process holds that number"
         }
         ("children files", false) => {
             "not on macOS: a tree is walked by looking at every process of the machine"
@@ -29,9 +29,12 @@ pub(crate) fn line(name: &str, works: bool) -> Option<&'static str> {
     })
 }
 
-/// Orphans go to launchd.
+/// Orphans go to launchd, whoever asks for them.
+pub(crate) const SUBREAPER: bool = false;
+
+/// See [`SUBREAPER`].
 pub(crate) const fn has_subreaper() -> bool {
-    false
+    SUBREAPER
 }
 
 /// There are no such files.

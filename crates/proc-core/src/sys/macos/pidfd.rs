@@ -1,13 +1,16 @@
 //! A process held by kqueue and by the kernel's unique number: what stands for a pidfd.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use rustix::net::RecvFlags;
 use rustix::process::WaitId;
 
 pub(crate) use crate::sys::kill::{kill_group_number, kill_number};
 
 use super::info;
+use super::stat::Stat;
 use crate::Signal;
 
 /// Who a signal is for.
@@ -15,7 +18,7 @@ use crate::Signal;
 pub(crate) enum Whom {
     /// The process.
     Process,
-    /// Its process group, which has no handle here.
+    /// The process group whose id is the process's number.
     Group,
 }
 
@@ -116,21 +119,48 @@ fn change(queue: &OwnedFd, ident: usize, filter: i16, flags: u16, fflags: u32) -
     Ok(())
 }
 
-/// Sends a signal; 0 only checks that the process has not been reaped.
+/// Sends a signal; 0 only checks that the process has not been reaped, or that somebody is in the group.
 ///
-/// The unique number is compared and the number used at once, which leaves a race of microseconds. For a group there is
-/// nothing to compare with once its leader is reaped: EINVAL, as from a kernel that cannot.
+/// The unique number is compared and the number used at once, which leaves a race of microseconds.
 pub(crate) fn send(fd: &Pidfd, signal: Signal, whom: Whom) -> io::Result<()> {
+    let gone = || Err(io::Error::from_raw_os_error(libc::ESRCH));
+    let holder = info::unique(fd.pid);
+    let same = holder.as_ref().is_ok_and(|unique| *unique == fd.unique);
     if whom == Whom::Group {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        // No new process gets a number that is a group's: as long as nobody else holds it, the group is still the one that
+        // this process led, reaped or not.
+        return if same || holder.is_err() {
+            send_to_group(fd.pid, signal, same)
+        } else {
+            gone()
+        };
     }
-    let same = || info::unique(fd.pid).is_ok_and(|unique| unique == fd.unique);
-    if !same() {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    if !same {
+        return gone();
     }
     match kill_number(fd.pid, signal) {
         // A zombie takes any signal without effect; this kernel calls it gone.
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) && same() => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) && is_still(fd) => Ok(()),
+        result => result,
+    }
+}
+
+fn is_still(fd: &Pidfd) -> bool {
+    info::unique(fd.pid).is_ok_and(|unique| unique == fd.unique)
+}
+
+/// This kernel says EPERM of a group in which there are zombies only; `led`: its leader is among them, which is no error.
+fn send_to_group(pgid: u32, signal: Signal, led: bool) -> io::Result<()> {
+    let living =
+        |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.pgid == pgid && !stat.is_zombie());
+    match kill_group_number(pgid, signal) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            match info::pids()?.iter().any(living) {
+                true => Err(error),
+                false if led => Ok(()),
+                false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            }
+        }
         result => result,
     }
 }
@@ -141,12 +171,38 @@ pub(crate) fn wait_id(child: &Pidfd) -> WaitId<'_> {
     WaitId::Pid(pid.expect("a process that was opened has a positive number"))
 }
 
-/// Takes over a descriptor that came from elsewhere, which cannot be one of a process here.
-pub(crate) fn from_owned(_fd: OwnedFd) -> io::Result<Pidfd> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "a process cannot be handed over as a descriptor on macOS",
-    ))
+/// What [`to_owned`] writes: the pid and the unique number.
+const WRITTEN: usize = size_of::<u32>() + size_of::<u64>();
+
+/// Returns a descriptor that [`from_owned`] takes, also after it was sent over a socket, which a kqueue cannot be.
+///
+/// It is a socket whose other end has written who the process is and was closed.
+pub(crate) fn to_owned(fd: &Pidfd) -> io::Result<OwnedFd> {
+    let (read, mut write) = UnixStream::pair()?;
+    let mut who = [0; WRITTEN];
+    let (pid, unique) = who.split_at_mut(size_of::<u32>());
+    pid.copy_from_slice(&fd.pid.to_ne_bytes());
+    unique.copy_from_slice(&fd.unique.to_ne_bytes());
+    write.write_all(&who)?;
+    Ok(read.into())
+}
+
+/// Opens the process that a descriptor of [`to_owned`] says. What it says stays in it, so it can be asked again.
+pub(crate) fn from_owned(fd: OwnedFd) -> io::Result<Pidfd> {
+    let no_process = || io::Error::from_raw_os_error(libc::EBADF);
+    let mut who = [0; WRITTEN];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let (read, _) = rustix::net::recv(&fd, &mut who, flags).map_err(|_| no_process())?;
+    let (Some((pid, unique)), WRITTEN) = (who.split_first_chunk(), read) else {
+        return Err(no_process());
+    };
+    let unique = <[u8; 8]>::try_from(unique).map_err(|_| no_process())?;
+    let process = open(u32::from_ne_bytes(*pid))?;
+    if process.unique == u64::from_ne_bytes(unique) {
+        Ok(process)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ESRCH))
+    }
 }
 
 /// Gives up the descriptor: readable once the process has exited, and good for nothing else.
