@@ -13,11 +13,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage,
 };
 
 use crate::frame::{Frame, Framer};
+use crate::sys;
 
 /// The most descriptors in one frame.
 pub(crate) const MAX_FDS: usize = 80;
@@ -116,8 +116,7 @@ impl Channel {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let read = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
-            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-            match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, flags) {
+            match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, sys::RECEIVE) {
                 Ok(message) => break message.bytes,
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
                 Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Received::Closed),
@@ -127,7 +126,7 @@ impl Channel {
         };
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.arrived.extend(fds);
+                self.arrived.extend(fds.map(sys::arrived));
             }
         }
         if self.arrived.len() > 2 * MAX_FDS {
@@ -169,7 +168,6 @@ impl Channel {
 }
 
 fn send_some(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<usize, Errno> {
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let slices = [IoSlice::new(bytes)];
     let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
@@ -177,5 +175,5 @@ fn send_some(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<us
     if !borrowed.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)) {
         return Err(Errno::NOMEM);
     }
-    rustix::net::sendmsg(socket, &slices, &mut ancillary, flags)
+    rustix::net::sendmsg(socket, &slices, &mut ancillary, sys::SEND)
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use proc_core::{Child, Spawn, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::channel::{Channel, Received};
 use crate::codec::{decode_incoming, encode_request};
@@ -53,8 +52,7 @@ impl ShimProcess {
     /// # Errors
     /// When the program cannot be executed or descriptors run out.
     pub fn launch(program: &ShimProgram, options: &LaunchOptions) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let (ours, theirs) = crate::sys::socket_pair()?;
         let mut args = program.args.clone();
         args.extend(arguments(options));
         let child = Spawn::new(&program.program)

@@ -14,7 +14,8 @@
 //! # Ok::<(), proc_shim::DecodeError>(())
 //! ```
 //!
-//! **Limitations.** Linux only. A replacement for a lost shim is not the parent of its service: it learns the exit
+//! **Limitations.** Linux, and macOS, where nothing of it has run: orphans go to launchd there, so the tree of a service is found by
+//! group, session and parents, a stop of it is best effort and its report says so. A replacement for a lost shim is not the parent of its service: it learns the exit
 //! code from the kernel, where that tells others, and without a cgroup it stops by best effort.
 
 #![deny(unsafe_code)]

@@ -1,17 +1,14 @@
 //! The shim's socket: paths of any length, only for its owner.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    socket_with,
-};
+use rustix::fs::Mode;
+use rustix::net::{bind, connect, listen};
 
-/// The longest path that fits into `sockaddr_un` with its NUL.
-const MAX_PATH: usize = 107;
+pub(crate) use crate::sys::accept;
+use crate::sys::{new_socket, peer_uid, with_address};
 
 /// Binds a listening socket with mode 0600. A socket that nobody listens on any more is replaced.
 ///
@@ -52,45 +49,8 @@ pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Takes one waiting connection.
-pub(crate) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
-    Ok(accept_with(
-        listener,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-    )?)
-}
-
 /// Returns whether the peer of a connection is this user or root.
 pub(crate) fn is_ours(socket: impl AsFd) -> io::Result<bool> {
-    let peer = rustix::net::sockopt::socket_peercred(socket)?;
-    Ok(peer.uid == rustix::process::geteuid() || peer.uid.is_root())
-}
-
-fn new_socket() -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        flags,
-        None,
-    )?)
-}
-
-/// Calls with the path's address, through `/proc/self/fd` where the path is too long for one.
-fn with_address<T>(
-    path: &Path,
-    call: impl FnOnce(&SocketAddrUnix) -> io::Result<T>,
-) -> io::Result<T> {
-    if path.as_os_str().len() <= MAX_PATH {
-        return call(&SocketAddrUnix::new(path)?);
-    }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(parent, flags, Mode::empty())?;
-    let short = Path::new("/proc/self/fd")
-        .join(directory.as_raw_fd().to_string())
-        .join(name);
-    call(&SocketAddrUnix::new(&short)?)
+    let peer = peer_uid(socket)?;
+    Ok(peer == rustix::process::geteuid() || peer.is_root())
 }

@@ -71,6 +71,7 @@ const ON_APPLE: &[&str] = &[
     "proc-probe",
     "proc-run",
     "proc-daemon",
+    "proc-shim",
     "proc-spec",
 ];
 

@@ -26,7 +26,7 @@ use proc_core::{ProcessEnd, Signal};
 
 pub use options::{InitOptions, UsageError};
 
-use crate::sys::init as sys;
+use crate::sys::{Signals, become_subreaper, init as sys};
 use relay::Relay;
 
 /// Runs as `init` with command-line arguments (without the program's name) and returns the exit code.
@@ -45,10 +45,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 /// Starts the command, serves until it ended, and returns the exit code.
 pub fn run(options: &InitOptions) -> i32 {
     match start(options) {
-        Ok(leader) => Init {
+        Ok((leader, signals)) => Init {
             options,
             leader,
             relay: Relay::new(options, leader),
+            signals,
         }
         .serve(),
         Err((code, error)) => {
@@ -64,19 +65,18 @@ fn say(text: &str) {
 }
 
 /// Prepares this process and starts the command.
-fn start(options: &InitOptions) -> Result<i32, (i32, String)> {
+fn start(options: &InitOptions) -> Result<(i32, Signals), (i32, String)> {
     let own = |what: &str, error: std::io::Error| (125, format!("{what}: {error}"));
     if let Some(signal) = options.pdeathsig {
         sys::set_parent_death_signal(signal.raw()).map_err(|e| own("--pdeathsig", e))?;
     }
     if options.subreaper {
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-            .map_err(|e| own("--subreaper", e.into()))?;
+        become_subreaper().map_err(|e| own("--subreaper", e))?;
     } else if options.verbose && !rustix::process::getpid().is_init() {
         say("warning: neither PID 1 nor a subreaper: orphans are not reaped (hint: --subreaper)");
     }
-    sys::block_all_signals().map_err(|e| own("signal mask", e))?;
-    let leader = sys::spawn(&options.command, options.single).map_err(|error| {
+    let signals = sys::block_all_signals().map_err(|e| own("signal mask", e))?;
+    let leader = sys::spawn(&signals, &options.command, options.single).map_err(|error| {
         let name = options.command[0].to_string_lossy();
         match error.kind() {
             std::io::ErrorKind::NotFound => (127, format!("command `{name}` not found")),
@@ -90,7 +90,7 @@ fn start(options: &InitOptions) -> Result<i32, (i32, String)> {
     })?;
     // A mounted directory could not be unmounted while we sit in it; the command keeps its own.
     _ = rustix::process::chdir("/");
-    Ok(leader)
+    Ok((leader, signals))
 }
 
 /// A running `init`.
@@ -98,13 +98,14 @@ struct Init<'a> {
     options: &'a InitOptions,
     leader: i32,
     relay: Relay<'a>,
+    signals: Signals,
 }
 
 impl Init<'_> {
     fn serve(&self) -> i32 {
         loop {
             // One queue for everything: a child's end is a signal like any other.
-            let signal = sys::wait_signal(None).unwrap_or(libc::SIGCHLD);
+            let signal = self.signals.wait(None).unwrap_or(libc::SIGCHLD);
             if signal == libc::SIGCHLD {
                 if let Some(end) = self.reap() {
                     return self.exit_code(end);
@@ -121,7 +122,7 @@ impl Init<'_> {
             if pid == self.leader {
                 match self.options.single {
                     true => sys::reap(pid),
-                    false => rest::end(self.leader, self.options),
+                    false => rest::end(self.leader, self.options, &self.signals),
                 }
                 return Some(end);
             }

@@ -6,21 +6,22 @@ use std::time::{Duration, Instant};
 use proc_core::{Identity, ProcessHandle, Signal, list};
 
 use crate::init::{InitOptions, reap_orphan};
-use crate::sys::init as sys;
+use crate::sys::{Signals, init as sys, is_own_table};
 
 /// How long after KILL the kernel may take; a task in uninterruptible sleep can outlast any wait.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// Ends the rest and reaps the leader, which must be a zombie still: until it is reaped, its group number is its own.
-pub(super) fn end(leader: i32, options: &InitOptions) {
+pub(super) fn end(leader: i32, options: &InitOptions, signals: &Signals) {
     _ = sys::send(leader, libc::SIGTERM, true);
     // A stopped member takes the TERM only once it continues.
     _ = sys::send(leader, libc::SIGCONT, true);
     sys::reap(leader);
     let deadline = options.grace.map(|grace| Instant::now() + grace);
-    if !gone(options, leader, Signal::TERM, deadline) {
+    if !gone(options, signals, leader, Signal::TERM, deadline) {
         gone(
             options,
+            signals,
             leader,
             Signal::KILL,
             Some(Instant::now() + AFTER_KILL),
@@ -29,16 +30,27 @@ pub(super) fn end(leader: i32, options: &InitOptions) {
 }
 
 /// Signals everything that is left, new arrivals too, and tells whether it was gone by the deadline.
-fn gone(options: &InitOptions, group: i32, signal: Signal, deadline: Option<Instant>) -> bool {
+fn gone(
+    options: &InitOptions,
+    signals: &Signals,
+    group: i32,
+    signal: Signal,
+    deadline: Option<Instant>,
+) -> bool {
     if rustix::process::getpid().is_init() {
-        everyone_gone(options, signal, deadline)
+        everyone_gone(options, signals, signal, deadline)
     } else {
         members_gone(options, group, signal, deadline)
     }
 }
 
 /// PID 1 owns its whole pid namespace: one call reaches everybody, and ECHILD is the proof.
-fn everyone_gone(options: &InitOptions, signal: Signal, deadline: Option<Instant>) -> bool {
+fn everyone_gone(
+    options: &InitOptions,
+    signals: &Signals,
+    signal: Signal,
+    deadline: Option<Instant>,
+) -> bool {
     sys::send_everyone(signal.raw());
     sys::send_everyone(libc::SIGCONT);
     loop {
@@ -48,7 +60,7 @@ fn everyone_gone(options: &InitOptions, signal: Signal, deadline: Option<Instant
         if !sys::has_children() {
             return true;
         }
-        match sys::wait_signal(remaining(deadline)) {
+        match signals.wait(remaining(deadline)) {
             // A child that was born meanwhile was not killed yet; a second TERM would only confuse.
             Some(libc::SIGCHLD) if signal == Signal::KILL => sys::send_everyone(libc::SIGKILL),
             // Time is up; or somebody asks a second time, who wants it faster.
@@ -88,17 +100,12 @@ fn members_gone(
     }
 }
 
-/// Returns the living members of the group and our own descendants, none when `/proc` is not that of our namespace.
+/// Returns the living members of the group and our own descendants, none when what is listed is not our own pid namespace.
 fn members(group: i32) -> Vec<ProcessHandle> {
-    let me = rustix::process::getpid().as_raw_nonzero().get();
-    if std::fs::read_link("/proc/self")
-        .ok()
-        .and_then(|name| name.to_str()?.parse().ok())
-        != Some(me)
-    {
+    if !is_own_table() {
         return Vec::new();
     }
-    let me = me.cast_unsigned();
+    let me = std::process::id();
     let all = list::all().unwrap_or_default();
     let mut ours: HashSet<u32> = HashSet::from([me]);
     // Parents may come after their children in the listing: go on until nothing is added.

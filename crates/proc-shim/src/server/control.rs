@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use proc_core::Signal;
+use proc_core::{ProcessHandle, Signal};
 use rustix::event::PollFlags;
 
 use super::Shim;
@@ -317,7 +317,10 @@ impl Shim {
 
     /// Returns duplicates of everything that a replacement would need.
     pub(super) fn hand_fds(&self) -> io::Result<(FdSet, Vec<OwnedFd>)> {
-        let mut fds = Vec::new();
+        let process = self.service.handle.as_ref();
+        let process = process.map(ProcessHandle::to_fd).transpose()?;
+        let pidfd = process.is_some();
+        let mut fds: Vec<OwnedFd> = process.into_iter().collect();
         let mut hand = |fd: Option<BorrowedFd<'_>>| -> io::Result<bool> {
             fds.extend(fd.map(|fd| fd.try_clone_to_owned()).transpose()?);
             Ok(fd.is_some())
@@ -325,7 +328,7 @@ impl Shim {
         let (stdout, stderr) = self.streams.current();
         let input = &self.service.input;
         let set = FdSet {
-            pidfd: hand(self.service.handle.as_ref().map(AsFd::as_fd))?,
+            pidfd,
             stdout: hand(stdout.map(AsFd::as_fd))?,
             stderr: hand(stderr.map(AsFd::as_fd))?,
             stdin: hand(input.fd().map(AsFd::as_fd))?,

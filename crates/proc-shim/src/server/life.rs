@@ -20,6 +20,7 @@ use crate::message::{
     AdoptSpec, Exited, Failure, FailureKind, Notice, Reply, Respawn, Running, StartSpec, Terms,
 };
 use crate::records::{ExitRecord, RunRecord, ShimRecord};
+use crate::sys;
 use crate::unstored::Unstored;
 
 /// How long a replacement waits for the parent of its service to reap it, which is when the
@@ -77,6 +78,8 @@ pub(super) struct Service {
     stop_wanted: bool,
     known_by: Option<Instant>,
     cgroup_events: Option<OwnedFd>,
+    /// Where orphans are nobody's to reap: one whom the run has left behind, to look again when it has ended.
+    straggler: Option<Box<ProcessHandle>>,
     /// Whether the shim ends with the tree.
     ending: bool,
     /// Whether this shim itself had a run; what the records say is of another's.
@@ -119,6 +122,7 @@ impl Service {
             stop_wanted: false,
             known_by: None,
             cgroup_events: None,
+            straggler: None,
             ending: false,
             ran: false,
             was_empty: true,
@@ -276,7 +280,7 @@ impl Service {
     pub(super) fn best_mechanism(&self) -> Mechanism {
         if self.cgroup.as_ref().is_some_and(Cgroup::can_kill) {
             Mechanism::Cgroup
-        } else if self.replacement {
+        } else if self.replacement || !sys::ADOPTS_ORPHANS {
             Mechanism::GroupWalk
         } else {
             Mechanism::Subreaper
@@ -312,10 +316,12 @@ impl Service {
     }
 
     pub(super) fn tree(&self) -> Tree<'_> {
+        // Whom a run has left behind is found by its group, where nobody hands them to us.
+        let past = self.former.as_ref().filter(|_| !sys::ADOPTS_ORPHANS);
         Tree {
             cgroup: self.cgroup.as_ref(),
             leader: self.handle.as_ref(),
-            pgid: self.running.as_ref().map(|running| running.pgid),
+            pgid: self.running.as_ref().or(past).map(|running| running.pgid),
             leader_only: self.again.is_some(),
         }
     }
@@ -341,7 +347,11 @@ impl Service {
         let leader = leader.map(|handle| (Source::Leader, handle.as_fd(), flags));
         let events = self.cgroup_events.as_ref();
         let events = events.map(|fd| (Source::CgroupEvents, fd.as_fd(), PollFlags::PRI));
-        [report, input, leader, events].into_iter().flatten()
+        let straggler = self.straggler.as_ref();
+        let straggler = straggler.map(|handle| (Source::Straggler, handle.as_fd(), PollFlags::IN));
+        [report, input, leader, events, straggler]
+            .into_iter()
+            .flatten()
     }
 
     /// Reads the event away.
@@ -373,8 +383,7 @@ impl Service {
 impl Shim {
     /// Reaps every child that has ended.
     pub(super) fn reap(&mut self) {
-        let mut info = [0_u8; 1024];
-        while rustix::io::read(&self.children, &mut info).is_ok_and(|read| read == info.len()) {}
+        sys::drain_child_events(&self.children);
         let mut reaped = Vec::new();
         let childless = loop {
             match wait(WaitOptions::NOHANG) {
@@ -394,6 +403,7 @@ impl Shim {
 
     /// Acts on the ends of children, and on there being none left.
     fn take_note(&mut self, reaped: &[(u32, ProcessEnd)], childless: bool) {
+        let childless = childless && (sys::ADOPTS_ORPHANS || self.nobody_is_left_behind());
         let mut ended = None;
         for (pid, end) in reaped {
             if let Some(starting) = self.service.starting.as_mut().filter(|s| s.pid() == *pid) {
@@ -412,6 +422,14 @@ impl Shim {
         if childless && left && (ended.is_some() || !service.tree_empty) {
             self.tree_ended();
         }
+    }
+
+    /// Looks for members of the tree that were never our children, and has the shim look again when one of them has ended.
+    fn nobody_is_left_behind(&mut self) -> bool {
+        let members = self.tree().members(Mechanism::GroupWalk);
+        let first = members.into_iter().next();
+        self.service.straggler = first.map(|member| Box::new(member.handle));
+        self.service.straggler.is_none()
     }
 
     fn is_leader(&self, pid: u32) -> bool {
@@ -434,7 +452,7 @@ impl Shim {
         }
         if let Some(end) = handle.exit_info() {
             self.leader_over(Some(end), None);
-        } else if self.service.phase != Phase::Vanished {
+        } else if sys::TELLS_ENDS && self.service.phase != Phase::Vanished {
             self.service.phase = Phase::Vanished;
             self.service.known_by = Some(Instant::now() + REAP_WAIT);
         } else {
@@ -524,6 +542,7 @@ impl Shim {
         self.service.running = None;
         self.service.handle = None;
         self.service.cgroup_events = None;
+        self.service.straggler = None;
         let Some(run) = self.service.exited.as_ref().map(|exited| exited.run) else {
             return;
         };

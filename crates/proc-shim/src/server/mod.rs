@@ -43,8 +43,8 @@ const FAILED: i32 = 125;
 /// process's exit code.
 ///
 /// It takes over descriptor 3 as its control connection, ignores the signals that end programs,
-/// and becomes a session leader and child subreaper, so it must be the only thing that its
-/// process does.
+/// and becomes a session leader and, where there is such a thing, child subreaper, so it must be
+/// the only thing that its process does.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     serve(args.into_iter().collect())
@@ -146,6 +146,7 @@ enum Source {
     Report,
     Input,
     Leader,
+    Straggler,
     CgroupEvents,
     Stopping,
 }
@@ -159,7 +160,9 @@ impl Shim {
             // It fails for a group leader, which is then already apart from its starter's group.
             let _already_leader = rustix::process::setsid();
         }
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        if sys::ADOPTS_ORPHANS {
+            sys::become_subreaper()?;
+        }
         // Our own files are nobody else's; the service goes by the umask that we came with.
         let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         fs::DirBuilder::new()
@@ -187,7 +190,7 @@ impl Shim {
             listener,
             _lock: lock,
             identity,
-            umask: umask.as_raw_mode(),
+            umask: sys::mode_number(umask),
             // Last, because until here `refuse` may need it.
             peers: Peers::new(sys::inherited(client::CONTROL_FD).ok())?,
             recorder,
@@ -305,7 +308,7 @@ impl Shim {
         }
         for (source, _) in ready {
             match source {
-                Source::Children => self.reap(),
+                Source::Children | Source::Straggler => self.reap(),
                 Source::Listener => self.peers.accept(&self.listener),
                 Source::Report => self.read_report(),
                 Source::Input => self.feed(),

@@ -6,7 +6,6 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use proc_core::{Attributes, Cgroup, Identity, ProcessEnd, ProcessHandle, Resource, SessionMode};
 use proc_output::Stream;
 use rustix::fs::{Mode, OFlags};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::exec::Plan;
 use super::input::Input;
@@ -20,6 +19,7 @@ use crate::message::{
 };
 use crate::records::RunRecord;
 use crate::sys::child::Embryo;
+use crate::sys::{open_master, pipe};
 
 /// The first number of a passed socket.
 const LISTEN_FDS_START: RawFd = 3;
@@ -410,10 +410,6 @@ fn output(
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(pipe_with(PipeFlags::CLOEXEC)?)
-}
-
 fn null() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(
         "/dev/null",
@@ -424,8 +420,8 @@ fn null() -> io::Result<OwnedFd> {
 
 /// Returns both sides of a new pseudo-terminal; ours does not block.
 fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    use rustix::pty::{grantpt, ptsname, unlockpt};
+    let master = open_master()?;
     grantpt(&master)?;
     unlockpt(&master)?;
     let name = ptsname(&master, Vec::new())?;

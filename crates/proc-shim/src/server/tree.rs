@@ -1,9 +1,10 @@
 //! Who belongs to the service at this moment.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use proc_core::{Cgroup, Mechanism, ProcessHandle};
+
+use crate::sys::{Stat, children, pids, stat};
 
 /// What the tree is found by.
 #[derive(Debug, Clone, Copy)]
@@ -22,15 +23,6 @@ pub(crate) struct Tree<'a> {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) handle: ProcessHandle,
-}
-
-/// What one line of `/proc/PID/stat` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
-    state: char,
-    ppid: u32,
-    pgid: u32,
-    sid: u32,
 }
 
 impl Tree<'_> {
@@ -75,7 +67,7 @@ impl Tree<'_> {
         let Some(pgid) = self.pgid else {
             return Vec::new();
         };
-        let mut members: Vec<Member> = all_pids()
+        let mut members: Vec<Member> = pids()
             .filter_map(|pid| open(pid, |stat| stat.pgid == pgid || stat.sid == pgid))
             .collect();
         let mut at = 0;
@@ -128,54 +120,7 @@ fn open(pid: u32, still: impl Fn(&Stat) -> bool) -> Option<Member> {
     Some(Member { handle })
 }
 
-/// Returns the children of a process, of all its threads.
-fn children(pid: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return found;
-    };
-    for thread in threads.flatten() {
-        if let Ok(text) = fs::read_to_string(thread.path().join("children")) {
-            found.extend(
-                text.split_ascii_whitespace()
-                    .filter_map(|pid| pid.parse::<u32>().ok()),
-            );
-        }
-    }
-    found
-}
-
-fn all_pids() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
 /// Returns the process group of a process.
 pub(crate) fn pgid_of(pid: u32) -> Option<u32> {
     stat(pid).map(|stat| stat.pgid)
-}
-
-fn stat(pid: u32) -> Option<Stat> {
-    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may hold anything, parentheses too.
-    let after = bytes.iter().rposition(|b| *b == b')')? + 1;
-    let text = std::str::from_utf8(bytes.get(after..)?).ok()?;
-    let mut fields = text.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let mut number = || {
-        fields
-            .next()?
-            .parse::<i64>()
-            .ok()
-            .and_then(|n| u32::try_from(n).ok())
-    };
-    Some(Stat {
-        state,
-        ppid: number()?,
-        pgid: number()?,
-        sid: number()?,
-    })
 }

@@ -1,20 +1,20 @@
 //! A child between fork and exec, which borrows the memory of the shim until then.
 //!
-//! A plain fork copies page tables, and then every page that either side writes to: a third of what a start costs. This
-//! child shares the memory (`CLONE_VM`) and has a stack of its own. Unlike after `vfork` the shim goes on meanwhile: it
-//! writes the record for which the child waits at the *gate*. So the child makes nothing but raw system calls, which
-//! leave `errno` alone, and touches nothing but its [`Errand`], which stays where it is until the *report* ends: then
-//! the child has executed its program or is gone.
+//! A plain fork copies page tables, and then every page that either side writes to: a third of what a start costs. Where
+//! the system can do it, this child shares the memory and has a stack of its own. Unlike after `vfork` the shim goes on
+//! meanwhile: it writes the record for which the child waits at the *gate*. So the child makes nothing but system calls
+//! that leave `errno` alone, and touches nothing but its [`Errand`], which stays where it is until the *report* ends:
+//! then the child has executed its program or is gone.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 use libc::{c_char, c_int, c_void};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::pipe::{PipeFlags, pipe_with};
-use syscalls::{Sysno, syscall};
+
+use super::calls::{self, close, leave, wait, write};
+pub(crate) use super::calls::{control_terminal, dup, enter, execute, own_pid};
 
 /// What a child has to do, with the functions of this module and nothing that allocates, locks or panics.
 pub(crate) trait Errand {
@@ -53,8 +53,8 @@ impl<T: Errand> Embryo<T> {
     ///
     /// With `own_memory` it gets a copy of our memory: for what the kernel keeps with the memory, not the process.
     pub(crate) fn begin(errand: T, above: RawFd, own_memory: bool) -> io::Result<Self> {
-        let (report, report_in) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (gate_out, gate) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (report, report_in) = super::pipe()?;
+        let (gate_out, gate) = super::pipe()?;
         let report_in = fcntl_dupfd_cloexec(&report_in, above)?;
         let gate_out = fcntl_dupfd_cloexec(&gate_out, above)?;
         let mut stack = vec![0_u128; STACK];
@@ -66,27 +66,16 @@ impl<T: Errand> Embryo<T> {
             report: report_in.as_raw_fd(),
             _stack: stack,
         })));
-        let memory = if own_memory { 0 } else { libc::CLONE_VM };
-        let before = block_all();
         // SAFETY: `run` gets what it expects, on the free end of a stack that lives as long as `shared`: until the
-        // report has ended. It never returns or unwinds, and no handler runs in it: all signals are blocked.
-        let pid = unsafe {
-            libc::clone(
-                run::<T>,
-                top.cast(),
-                memory | libc::SIGCHLD,
-                shared.as_ptr().cast(),
-            )
-        };
-        let error = io::Error::last_os_error();
-        restore(before);
-        if pid < 0 {
+        // report has ended. It never returns or unwinds.
+        let begun =
+            unsafe { calls::begin(run::<T>, top.cast(), shared.as_ptr().cast(), own_memory) };
+        let pid = begun.inspect_err(|_| {
             // SAFETY: it came from a box, and there is no child that could touch it.
             drop(unsafe { Box::from_raw(shared.as_ptr()) });
-            return Err(error);
-        }
+        })?;
         Ok(Self {
-            pid: pid.cast_unsigned(),
+            pid,
             gate: Some(gate),
             report,
             message: Vec::new(),
@@ -144,46 +133,6 @@ extern "C" fn run<T: Errand>(shared: *mut c_void) -> c_int {
     leave()
 }
 
-/// Makes a system call that leaves `errno` alone, which the shim has in the same place; `Err` is the error number.
-macro_rules! call {
-    ($number:ident $(, $argument:expr)*) => {{
-        // SAFETY: the arguments are numbers, or pointers to live values of the kernel's layout.
-        let result = unsafe { syscall!(Sysno::$number $(, $argument)*) };
-        result.map_err(|error| error.into_raw())
-    }};
-}
-
-/// Puts `from` at the exact number `to`, kept open over exec.
-pub(crate) fn dup(from: RawFd, to: RawFd) -> Result<(), i32> {
-    let done = if from == to {
-        call!(fcntl, to, libc::F_SETFD, 0)
-    } else {
-        call!(dup3, from, to, 0)
-    };
-    done.map(drop)
-}
-
-/// Makes the terminal at this number the controlling one of the session that this process leads.
-pub(crate) fn control_terminal(fd: RawFd) -> Result<(), i32> {
-    call!(ioctl, fd, libc::TIOCSCTTY, 0).map(drop)
-}
-
-/// Enters a directory.
-pub(crate) fn enter(path: &CStr) -> Result<(), i32> {
-    call!(chdir, path.as_ptr()).map(drop)
-}
-
-/// Returns the process's number, asked anew.
-pub(crate) fn own_pid() -> u32 {
-    call!(getpid).map_or(0, |pid| pid as u32)
-}
-
-/// Executes a program; returns only if that failed. Both arrays must end with null.
-pub(crate) fn execute(program: &CStr, argv: &Pointers, envp: &Pointers) -> i32 {
-    call!(execve, program.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr())
-        .map_or_else(|error| error, |_| 0)
-}
-
 /// The addresses of strings that end with NUL, ended by null, as `execve` takes them.
 #[derive(Debug)]
 pub(crate) struct Pointers(Vec<*const c_char>);
@@ -199,49 +148,8 @@ impl Pointers {
                 .collect(),
         )
     }
-}
 
-/// Waits for one byte: `false` at the end of file.
-fn wait(fd: RawFd) -> bool {
-    let mut byte = 0_u8;
-    loop {
-        match call!(read, fd, &raw mut byte, 1) {
-            Err(libc::EINTR) => {}
-            read => return read == Ok(1),
-        }
+    pub(super) fn as_ptr(&self) -> *const *const c_char {
+        self.0.as_ptr()
     }
-}
-
-/// Writes a short message whole: a pipe takes what is below PIPE_BUF in one piece.
-fn write(fd: RawFd, bytes: &[u8]) {
-    let _nobody_reads = call!(write, fd, bytes.as_ptr(), bytes.len());
-}
-
-fn close(fd: RawFd) {
-    let _not_open = call!(close, fd);
-}
-
-/// Ends without running anybody's exit handlers.
-fn leave() -> ! {
-    loop {
-        let _never_returns = call!(exit_group, 127);
-    }
-}
-
-/// Blocks every signal, libc's own included, and returns the mask from before.
-fn block_all() -> u64 {
-    let (all, mut old) = (u64::MAX, 0_u64);
-    let _valid = call!(
-        rt_sigprocmask,
-        libc::SIG_SETMASK,
-        &raw const all,
-        &raw mut old,
-        8
-    );
-    old
-}
-
-fn restore(old: u64) {
-    let none = std::ptr::null_mut::<u64>();
-    let _valid = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const old, none, 8);
 }

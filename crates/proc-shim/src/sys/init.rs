@@ -5,11 +5,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::time::Duration;
 
 use proc_core::ProcessEnd;
 
-fn check(code: libc::c_int) -> io::Result<libc::c_int> {
+use super::Signals;
+pub(crate) use super::set_parent_death_signal;
+
+pub(super) fn check(code: libc::c_int) -> io::Result<libc::c_int> {
     if code < 0 {
         Err(io::Error::last_os_error())
     } else {
@@ -17,7 +19,7 @@ fn check(code: libc::c_int) -> io::Result<libc::c_int> {
     }
 }
 
-fn full_set() -> libc::sigset_t {
+pub(super) fn full_set() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: `sigfillset` initialises the set it is given and cannot fail.
     unsafe {
@@ -26,43 +28,21 @@ fn full_set() -> libc::sigset_t {
     }
 }
 
-/// Blocks every signal and gives each its default disposition, so that an inherited SIG_IGN of SIGCHLD loses no exit.
-pub(crate) fn block_all_signals() -> io::Result<()> {
+/// Blocks every signal and gives each its default disposition, so that an inherited SIG_IGN of SIGCHLD loses no exit. Returns
+/// the queue in which they wait.
+pub(crate) fn block_all_signals() -> io::Result<Signals> {
     let set = full_set();
     // SAFETY: `set` is initialised; the old mask is not wanted.
     check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) })?;
     default_dispositions();
-    Ok(())
+    Signals::new()
 }
 
 /// Async-signal-safe.
 fn default_dispositions() {
-    for signal in 1..=libc::SIGRTMAX() {
+    for signal in 1..=super::last_signal() {
         // SAFETY: SIG_DFL is valid for every number; those that refuse it (KILL, STOP) are as they should be.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-}
-
-/// Takes the next signal from the queue; `None` when the time is up first. `None` as limit waits for ever.
-pub(crate) fn wait_signal(limit: Option<Duration>) -> Option<i32> {
-    let set = full_set();
-    let timeout = limit.map(|limit| libc::timespec {
-        tv_sec: limit.as_secs().try_into().unwrap_or(i32::MAX.into()),
-        tv_nsec: libc::c_long::from(limit.subsec_nanos().cast_signed()),
-    });
-    let timeout = timeout
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
-    loop {
-        // SAFETY: `set` is initialised, `timeout` is null or lives until the end of this function, no siginfo is wanted.
-        let signal = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), timeout) };
-        if signal > 0 {
-            return Some(signal);
-        }
-        // EINTR: stopped and continued. The one other error is EAGAIN, time is up.
-        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return None;
-        }
     }
 }
 
@@ -86,12 +66,6 @@ pub(crate) fn send_everyone(signal: i32) {
 pub(crate) fn suspend_self() {
     // SAFETY: no memory is involved.
     _ = unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
-}
-
-/// Arranges for a signal to this process when its parent dies. The main thread calls this, as the kernel counts by thread.
-pub(crate) fn set_parent_death_signal(signal: i32) -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes a number.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) }).map(drop)
 }
 
 fn wait_id(options: libc::c_int) -> io::Result<libc::siginfo_t> {
@@ -137,17 +111,16 @@ pub(crate) fn has_children() -> bool {
 ///
 /// # Errors
 /// The errno of the exec, or of what failed before it; nothing runs then.
-pub(crate) fn spawn(command: &[OsString], single: bool) -> io::Result<i32> {
+pub(crate) fn spawn(signals: &Signals, command: &[OsString], single: bool) -> io::Result<i32> {
     let words: Vec<CString> = command
         .iter()
         .map(|word| CString::new(word.as_bytes()))
         .collect::<Result<_, _>>()?;
     let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
     argv.push(std::ptr::null());
-    let (tell, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map(|(read, write)| (write, read))?;
+    let (told, tell) = super::pipe()?;
     if !single {
-        release_terminal();
+        release_terminal(signals);
     }
     // SAFETY: this process has one thread, so the child may do what it likes; it only execs or exits.
     match check(unsafe { libc::fork() })? {
@@ -190,15 +163,17 @@ fn exec(argv: &[*const libc::c_char], single: bool) -> i32 {
             libc::tcsetpgrp(stdin, libc::getpid());
         } else {
             libc::setsid();
-            libc::ioctl(stdin, libc::TIOCSCTTY, 0);
+            libc::ioctl(stdin, libc::TIOCSCTTY as _, 0);
         }
         default_dispositions();
         let mut none = MaybeUninit::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
         libc::execvp(argv[0], argv.as_ptr());
-        *libc::__errno_location()
     }
+    io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
 }
 
 fn report_and_exit(tell: &OwnedFd, errno: i32) -> ! {
@@ -212,24 +187,12 @@ fn report_and_exit(tell: &OwnedFd, errno: i32) -> ! {
 
 /// Gives up the controlling terminal so that the child's session can have it. As a session leader we and our group get HUP and
 /// CONT for that, which are taken from the queue and told to nobody.
-fn release_terminal() {
+fn release_terminal(signals: &Signals) {
     // SAFETY: TIOCNOTTY takes no argument; without a terminal it fails, and there is nothing to release.
     let released = unsafe { libc::ioctl(0, libc::TIOCNOTTY) } == 0;
     // SAFETY: plain queries.
     let leads = unsafe { libc::getsid(0) == libc::getpid() };
-    if !(released && leads) {
-        return;
-    }
-    let mut set = MaybeUninit::uninit();
-    let at_once = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the set is initialised by `sigemptyset`, the timeout outlives the calls.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGHUP);
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGCONT);
-        while libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const at_once) > 0 {}
+    if released && leads {
+        signals.forget_release();
     }
 }

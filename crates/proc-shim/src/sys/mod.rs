@@ -1,14 +1,25 @@
 //! The system calls that have no safe form: signals as descriptors, children, and what they do before exec.
+//!
+//! What POSIX has lies here, the rest in one folder for each system, with the same file names.
 
 pub(crate) mod child;
 pub(crate) mod init;
-mod rest;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+pub(crate) use macos::*;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("proc-shim knows Linux and macOS; a new system is a folder beside `sys/linux`");
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-
-pub(crate) use rest::release_idle_memory;
 
 /// Signals that must not end a keeper: its service's supervisor says when it is over.
 const IGNORED: &[libc::c_int] = &[
@@ -28,29 +39,19 @@ const IGNORED: &[libc::c_int] = &[
     libc::SIGXFSZ,
 ];
 
-/// Ignores what must not end the shim, and returns a descriptor that is readable when children change.
-pub(crate) fn prepare_signals() -> io::Result<OwnedFd> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `set` is initialised by `sigemptyset` before any other use; no handler is installed,
-    // only dispositions are set, and the process has one thread at this point.
-    let fd = unsafe {
-        for signal in IGNORED {
-            libc::signal(*signal, libc::SIG_IGN);
-        }
-        // Whoever ignores this one is told of no child.
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
-        if libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+/// Ignores what must not end the shim, and hears of children again where an ancestor ignored their ends.
+fn set_dispositions() {
+    for signal in IGNORED {
+        // SAFETY: no handler is installed, only a disposition is set.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
     }
-    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Returns both ends of a pipe, reading first, close-on-exec.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    io::pipe().map(|(read, write)| (read.into(), write.into()))
 }
 
 /// Takes over a descriptor that the parent left open under a known number.
@@ -63,10 +64,4 @@ pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open (checked above), and by the launch protocol it is ours: nothing else in
     // this program, which has just begun, owns that number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Closes every descriptor from `first` on: what a careless ancestor left open.
-pub(crate) fn close_from(first: RawFd) {
-    // SAFETY: called first thing in `main`, before this program has opened anything.
-    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
