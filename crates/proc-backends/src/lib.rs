@@ -21,7 +21,8 @@
 //! # }
 //! ```
 //!
-//! **Limitations.** [`NativeBackend`] needs a tokio runtime with I/O and time enabled, and Linux.
+//! **Limitations.** [`NativeBackend`] needs a tokio runtime with I/O and time enabled, and Linux, or
+//! macOS, where nothing of it has run.
 
 #![forbid(unsafe_code)]
 

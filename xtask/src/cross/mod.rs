@@ -72,6 +72,7 @@ const ON_APPLE: &[&str] = &[
     "proc-run",
     "proc-daemon",
     "proc-shim",
+    "proc-backends",
     "proc-spec",
 ];
 

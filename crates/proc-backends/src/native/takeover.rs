@@ -1,7 +1,7 @@
 //! When the shim is lost: another one takes over, or the service is watched by its identity.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use proc_core::{
@@ -172,7 +172,7 @@ impl Actor {
         } = &self.held;
         let mut fds = Vec::new();
         let leader = leader.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        fds.push(leader.as_fd().try_clone_to_owned()?);
+        fds.push(leader.to_fd()?);
         for fd in [stdout, stderr, stdin].into_iter().flatten() {
             fds.push(fd.try_clone()?);
         }
