@@ -1,14 +1,9 @@
-//! What changes in directories, as inotify(7) tells it: nothing is polled.
+//! What changes in directories, as the kernel tells it: nothing is polled.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use proc_core::Readiness;
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::io::Errno;
+pub(crate) use crate::sys::Changes;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,39 +16,14 @@ pub(crate) enum Change {
         new_directory: bool,
     },
     /// More happened than the kernel remembers.
+    #[cfg_attr(
+        target_os = "macos",
+        expect(dead_code, reason = "kqueue keeps one event per watch")
+    )]
     Everything,
 }
 
-/// The directories that are watched.
-#[derive(Debug)]
-pub(crate) struct Changes {
-    inotify: Readiness,
-    directories: BTreeMap<i32, PathBuf>,
-}
-
 impl Changes {
-    /// Watches nothing yet. Must be called within a tokio runtime.
-    pub(crate) fn new() -> io::Result<Self> {
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self {
-            inotify: Readiness::new(fd)?,
-            directories: BTreeMap::new(),
-        })
-    }
-
-    /// Watches the entries of one directory; again is no harm.
-    pub(crate) fn add(&mut self, directory: &Path) -> io::Result<()> {
-        let flags = WatchFlags::CREATE
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE
-            | WatchFlags::ONLYDIR;
-        let id = inotify::add_watch(&self.inotify, directory, flags)?;
-        self.directories.insert(id, directory.to_owned());
-        Ok(())
-    }
-
     /// Watches a directory, or the nearest one above it that exists.
     pub(crate) fn add_nearest(&mut self, directory: &Path) -> io::Result<()> {
         let mut result = Err(io::ErrorKind::NotFound.into());
@@ -64,55 +34,6 @@ impl Changes {
             }
         }
         result
-    }
-
-    /// Returns how many directories are watched.
-    pub(crate) fn len(&self) -> usize {
-        self.directories.len()
-    }
-
-    /// Waits until something happens. Cancel safe.
-    pub(crate) async fn next(&mut self) -> io::Result<Vec<Change>> {
-        loop {
-            let Self {
-                inotify,
-                directories,
-            } = self;
-            let changes = inotify.read_with(|fd| read(fd, directories)).await?;
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
-        }
-    }
-}
-
-fn read(fd: BorrowedFd<'_>, directories: &mut BTreeMap<i32, PathBuf>) -> io::Result<Vec<Change>> {
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut reader = Reader::new(fd, &mut buffer);
-    let mut changes = Vec::new();
-    loop {
-        let event = match reader.next() {
-            Ok(event) => event,
-            Err(Errno::AGAIN) if !changes.is_empty() => return Ok(changes),
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        };
-        let flags = event.events();
-        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            changes.push(Change::Everything);
-        } else if flags.contains(ReadFlags::IGNORED) {
-            directories.remove(&event.wd());
-        } else if let (Some(directory), Some(name)) =
-            (directories.get(&event.wd()), event.file_name())
-        {
-            use std::os::unix::ffi::OsStrExt as _;
-            let name = std::ffi::OsStr::from_bytes(name.to_bytes());
-            changes.push(Change::Entry {
-                path: directory.join(name),
-                new_directory: flags.contains(ReadFlags::ISDIR)
-                    && flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO),
-            });
-        }
     }
 }
 

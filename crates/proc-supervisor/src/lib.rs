@@ -36,7 +36,8 @@
 //!
 //! # Limitations
 //! It needs a tokio runtime with time and I/O. It never prints and never reads the environment:
-//! what services inherit is in [`Options::env`].
+//! what services inherit is in [`Options::env`]. On macOS, where nothing of it has run, each watched file takes a descriptor,
+//! and a supervisor that goes on opens the sockets of `listen` anew.
 
 #![forbid(unsafe_code)]
 
@@ -60,6 +61,7 @@ pub mod request;
 mod stamp;
 mod state;
 mod supervisor;
+mod sys;
 pub mod view;
 
 pub use self::handle::{EventStream, Handle};

@@ -73,6 +73,7 @@ const ON_APPLE: &[&str] = &[
     "proc-daemon",
     "proc-shim",
     "proc-backends",
+    "proc-supervisor",
     "proc-spec",
 ];
 

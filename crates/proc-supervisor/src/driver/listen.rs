@@ -5,17 +5,18 @@
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::sync::Arc;
 
 use proc_backends::{PassedSocket, StartError};
-use proc_core::{Identity, ProcessHandle};
+use proc_core::Identity;
 use proc_spec::ListenAddress;
 use rustix::net::{SocketType, sockopt};
 
 use super::Driver;
 use super::launch::cannot_listen;
+use crate::sys::{abstract_name, given, is_listening};
 
 /// The descriptor of the first socket that a service is given, `SD_LISTEN_FDS_START`.
 const FIRST_FD: i32 = 3;
@@ -132,16 +133,6 @@ fn open(address: &ListenAddress) -> io::Result<(OwnedFd, String)> {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn given(process: &ProcessHandle, number: i32) -> Option<OwnedFd> {
-    process.duplicate_fd(number).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn given(_: &ProcessHandle, _: i32) -> Option<OwnedFd> {
-    None
-}
-
 /// Returns the socket and where it is bound, if it is the one that was asked for: a process may have put anything else
 /// in its place.
 fn recognise(wanted: &ListenAddress, fd: OwnedFd) -> Option<(OwnedFd, String)> {
@@ -151,8 +142,7 @@ fn recognise(wanted: &ListenAddress, fd: OwnedFd) -> Option<(OwnedFd, String)> {
     } else {
         SocketType::DGRAM
     };
-    let fits = sockopt::socket_type(&fd).ok()? == kind
-        && (!stream || sockopt::socket_acceptconn(&fd).ok()?);
+    let fits = sockopt::socket_type(&fd).ok()? == kind && (!stream || is_listening(&fd)?);
     match wanted {
         _ if !fits => None,
         ListenAddress::Tcp { host, port } => {
@@ -186,18 +176,6 @@ fn is_at(bound: std::net::SocketAddr, host: &str, port: u16) -> bool {
 
 fn any(host: &str) -> &str {
     if host.is_empty() { "::" } else { host }
-}
-
-#[cfg(target_os = "linux")]
-fn abstract_name(path: &Path) -> io::Result<Option<SocketAddr>> {
-    use std::os::linux::net::SocketAddrExt;
-    let name = path.to_str().and_then(|path| path.strip_prefix('@'));
-    name.map(SocketAddr::from_abstract_name).transpose()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn abstract_name(_: &Path) -> io::Result<Option<SocketAddr>> {
-    Ok(None)
 }
 
 /// Removes the file of a socket that nobody listens on any more, as after a crash.
