@@ -2,15 +2,13 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proc_core::{ProcessHandle, Readiness};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use proc_core::ProcessHandle;
 use tokio::net::UnixStream;
 
+use crate::sys::Watch;
 use crate::{CONTROL_SOCKET, socket};
 
 /// Who can bring a supervisor back: without either of them waiting for one is in vain.
@@ -32,8 +30,8 @@ enum Starter {
 impl Starters {
     /// Returns who is there at this moment. Whoever cannot be looked at counts as there.
     fn find(&self) -> Option<Starter> {
-        let (dir, name) = (self.keeper.parent()?, self.keeper.file_name()?);
-        match socket::listener(dir, Path::new(name)) {
+        let (dir, name) = (self.keeper.parent()?, self.keeper.file_name()?.to_str()?);
+        match socket::listener(dir, name) {
             Ok(Some(pid)) => {
                 Some(ProcessHandle::of(pid).map_or(Starter::Unwatched, Starter::Keeper))
             }
@@ -116,27 +114,14 @@ fn is_absence(error: &io::Error) -> bool {
 /// The watch is there before the next attempt: a socket that appears in between is met by one or
 /// announced by the other.
 async fn appear(runtime_dir: &Path) -> io::Result<UnixStream> {
-    let watch = Readiness::new(watch(runtime_dir)?)?;
+    let watch = Watch::new(runtime_dir)?;
     loop {
         match connect(runtime_dir) {
             Err(error) if is_absence(&error) => {}
             settled => return settled,
         }
-        watch.read_with(announcement).await?;
+        watch.news().await?;
     }
-}
-
-fn watch(dir: &Path) -> io::Result<OwnedFd> {
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    inotify::add_watch(&watch, dir, WatchFlags::MOVED_TO | WatchFlags::CREATE)?;
-    Ok(watch)
-}
-
-/// Reads one announcement; only that something happened matters.
-fn announcement(watch: BorrowedFd<'_>) -> io::Result<()> {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-    inotify::Reader::new(watch, &mut buffer).next()?;
-    Ok(())
 }
 
 #[cfg(test)]

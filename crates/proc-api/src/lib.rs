@@ -37,6 +37,7 @@ mod problem;
 mod routes;
 mod server;
 mod socket;
+mod sys;
 mod wire;
 
 pub use client::{Client, ClientError, Events};

@@ -1,7 +1,8 @@
 //! Who is at the other end of a connection, as the kernel tells it.
 
 use std::io;
-use std::os::fd::AsFd;
+
+use tokio::net::UnixStream;
 
 /// The process at the other end when it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +14,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Asks the kernel about a connected socket (`SO_PEERCRED`).
+    /// Asks the kernel about a connected socket (`SO_PEERCRED`, `getpeereid(3)`).
     ///
     /// # Errors
     ///
-    /// What `getsockopt(2)` says.
-    pub(crate) fn of(socket: impl AsFd) -> io::Result<Peer> {
-        let credentials = rustix::net::sockopt::socket_peercred(socket)?;
-        let pid = u32::try_from(credentials.pid.as_raw_nonzero().get()).unwrap_or(0);
+    /// What the kernel says.
+    pub(crate) fn of(socket: &UnixStream) -> io::Result<Peer> {
+        let credentials = socket.peer_cred()?;
+        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
         Ok(Peer {
-            uid: credentials.uid.as_raw(),
-            pid,
+            uid: credentials.uid(),
+            pid: pid.unwrap_or(0),
         })
     }
 

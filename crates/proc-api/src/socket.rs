@@ -1,17 +1,16 @@
 //! Unix sockets by directory and name: however deep the directory, the address fits.
 //!
-//! A socket address holds 107 bytes. Both ends therefore open the directory first and name the
-//! socket through `/proc/self/fd/N/NAME`, which is short wherever the directory lies.
+//! A socket address holds about 100 bytes. Both ends therefore open the directory first and name the
+//! socket through that (`/proc/self/fd/N/NAME`), which is short wherever the directory lies.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode};
 
-/// Longest path that fits into a socket address, in bytes.
-const LONGEST_ADDRESS: usize = 107;
+use crate::peer::Peer;
+use crate::sys::{open_directory, unconnected, with_address};
 
 /// Creates the socket `dir/name` with mode 0600, replacing one that a dead process left behind.
 ///
@@ -22,11 +21,11 @@ const LONGEST_ADDRESS: usize = 107;
 ///
 /// When the directory cannot be opened or the socket cannot be made in it.
 pub(crate) fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
-    let handle = open(dir)?;
+    let handle = open_directory(dir)?;
     let draft = format!(".{name}.{}", std::process::id());
     // A draft of ours can only be a leftover of an earlier process with the same number.
     let _ = rustix::fs::unlinkat(&handle, &draft, AtFlags::empty());
-    let listener = UnixListener::bind(address(&handle, dir, &draft))?;
+    let listener = with_address(&handle, dir, &draft, |path| UnixListener::bind(path))?;
     rustix::fs::chmodat(&handle, &draft, Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
     rustix::fs::renameat(&handle, &draft, &handle, name)?;
     Ok(listener)
@@ -38,53 +37,40 @@ pub(crate) fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
 ///
 /// `NotFound` or `ConnectionRefused` when nobody listens there.
 pub(crate) fn connect(dir: &Path, name: &str) -> io::Result<UnixStream> {
-    let handle = open(dir)?;
-    UnixStream::connect(address(&handle, dir, name))
+    let handle = open_directory(dir)?;
+    with_address(&handle, dir, name, |path| UnixStream::connect(path))
 }
 
 /// Returns the pid of the process that listens on the socket `dir/name`, where the kernel tells it. Waits for nobody: a
-/// listener whose queue is full is there too.
+/// listener whose queue is full is there too. Must be called within a tokio runtime.
 ///
 /// # Errors
 ///
 /// `NotFound` or `ConnectionRefused` when nobody listens there.
-pub(crate) fn listener(dir: &Path, name: &Path) -> io::Result<Option<u32>> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-    let handle = open(dir)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    let to = SocketAddrUnix::new(address(&handle, dir, name))?;
-    match rustix::net::connect(&socket, &to) {
+pub(crate) fn listener(dir: &Path, name: &str) -> io::Result<Option<u32>> {
+    let handle = open_directory(dir)?;
+    let socket = unconnected()?;
+    let connected = with_address(&handle, dir, name, |path| {
+        let to = rustix::net::SocketAddrUnix::new(path)?;
+        Ok(rustix::net::connect(&socket, &to)?)
+    });
+    match connected {
         Ok(()) => {}
-        Err(rustix::io::Errno::AGAIN) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
     }
-    // Of a listener in another pid namespace there is no number, though the type has none for that.
-    let peer = rustix::net::sockopt::socket_peercred(&socket);
-    Ok(peer
+    let stream = tokio::net::UnixStream::from_std(socket.into())?;
+    // Of a listener in another pid namespace there is no number.
+    Ok(Peer::of(&stream)
         .ok()
-        .and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok()))
+        .map(|peer| peer.pid)
+        .filter(|pid| *pid > 0))
 }
 
 /// Removes the socket `dir/name`; that it is gone already is fine.
 pub(crate) fn remove(dir: &Path, name: &str) {
     // What remains is a name that refuses connections: the next `listen` replaces it.
     let _ = std::fs::remove_file(dir.join(name));
-}
-
-fn open(dir: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, dir, flags, Mode::empty())?)
-}
-
-fn address(handle: &OwnedFd, dir: &Path, name: impl AsRef<Path>) -> PathBuf {
-    let plain = dir.join(&name);
-    if plain.as_os_str().len() <= LONGEST_ADDRESS {
-        return plain;
-    }
-    Path::new("/proc/self/fd")
-        .join(handle.as_raw_fd().to_string())
-        .join(name)
 }
 
 #[cfg(test)]

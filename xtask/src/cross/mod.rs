@@ -74,6 +74,7 @@ const ON_APPLE: &[&str] = &[
     "proc-shim",
     "proc-backends",
     "proc-supervisor",
+    "proc-api",
     "proc-spec",
 ];
 
