@@ -38,6 +38,7 @@ mod disposition;
 mod end;
 mod handle;
 mod identity;
+mod invocation;
 pub mod list;
 #[cfg(feature = "async")]
 mod readiness;
@@ -63,6 +64,7 @@ pub use disposition::{Disposition, disposition};
 pub use end::ProcessEnd;
 pub use handle::{ProcessHandle, SignalError};
 pub use identity::{Identity, IdentityError, Liveness, OpenError, OpenOptions, OpenStep};
+pub use invocation::Invocation;
 #[cfg(feature = "async")]
 pub use readiness::Readiness;
 pub use resolve::{ApplyFailure, AttributeError, ResolvedAttributes};

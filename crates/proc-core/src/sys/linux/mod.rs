@@ -6,6 +6,7 @@ pub(crate) mod caps;
 pub(crate) mod clock;
 pub(crate) mod disposition;
 pub(crate) mod groups;
+pub(crate) mod invocation;
 pub(crate) mod launch;
 pub(crate) mod pidfd;
 pub(crate) mod pidfs;

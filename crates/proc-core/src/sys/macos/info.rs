@@ -82,6 +82,16 @@ pub(super) fn resident(pid: u32) -> Option<u64> {
     info.ok().map(|info| info.pti_resident_size)
 }
 
+/// Returns the working directory.
+pub(super) fn directory(pid: u32) -> io::Result<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    // SAFETY: the structure of this flavour.
+    let info: libc::proc_vnodepathinfo = unsafe { ask(pid, libc::PROC_PIDVNODEPATHINFO, 0) }?;
+    let path = info.pvi_cdir.vip_path.as_flattened().iter();
+    let path = path.map(|byte| *byte as u8).take_while(|byte| *byte != 0);
+    Ok(std::ffi::OsString::from_vec(path.collect()).into())
+}
+
 /// Returns the path of the executable.
 pub(super) fn path(pid: u32) -> io::Result<std::path::PathBuf> {
     use std::os::unix::ffi::OsStringExt as _;

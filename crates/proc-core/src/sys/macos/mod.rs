@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod disposition;
 pub(crate) mod groups;
 mod info;
+pub(crate) mod invocation;
 pub(crate) mod launch;
 pub(crate) mod pidfd;
 pub(crate) mod pidfs;
