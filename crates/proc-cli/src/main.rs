@@ -16,6 +16,7 @@ mod registry;
 mod render;
 mod select;
 mod sources;
+mod sys;
 mod verbs;
 
 use std::process::ExitCode;

@@ -1,6 +1,5 @@
 //! What the supervisor says to the service manager that runs it: `sd_notify(3)`, the other end.
 
-use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
@@ -82,7 +81,7 @@ impl Manager {
 
 fn connect(name: &str) -> Option<(UnixDatagram, SocketAddr)> {
     let address = match name.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
+        Some(name) => crate::sys::abstract_address(name),
         None if name.starts_with('/') => SocketAddr::from_pathname(name),
         None => return None,
     };

@@ -28,7 +28,7 @@ const TARGETS: &[&str] = &[
 /// # Errors
 /// What does not compile or lint.
 pub(crate) fn first() -> Result<()> {
-    each(&TARGETS[..1], check)
+    each(&TARGETS[..1], |toolchain, _| check(toolchain))
 }
 
 /// Checks and lints targets, all of them if none is named; with `link` builds their programs too, and runs what can run.
@@ -39,7 +39,7 @@ pub(crate) fn run(targets: &[String], link: bool) -> Result<()> {
     let named: Vec<&str> = targets.iter().map(String::as_str).collect();
     let chosen = if named.is_empty() { TARGETS } else { &named };
     each(chosen, |toolchain, target| {
-        check(toolchain, target)?;
+        check(toolchain)?;
         let runs = target == format!("{}-unknown-linux-musl", std::env::consts::ARCH);
         if link || runs {
             build(toolchain, target, runs)?;
@@ -61,60 +61,18 @@ fn each(targets: &[&str], task: impl Fn(&Toolchain, &str) -> Result<()>) -> Resu
     Ok(())
 }
 
-/// The packages that compile for macOS; the others still make calls that only Linux has. `docs/targets.md` says the same.
-const ON_APPLE: &[&str] = &[
-    "proc-core",
-    "proc-policy",
-    "proc-output",
-    "proc-store",
-    "proc-hooks",
-    "proc-probe",
-    "proc-run",
-    "proc-daemon",
-    "proc-shim",
-    "proc-backends",
-    "proc-supervisor",
-    "proc-api",
-    "proc-spec",
-];
-
-fn is_apple(target: &str) -> bool {
-    target.ends_with("-apple-darwin")
-}
-
 /// Clippy type-checks on its way. The suites and the tasks themselves are for the machine that runs them.
-fn check(toolchain: &Toolchain, target: &str) -> Result<()> {
+fn check(toolchain: &Toolchain) -> Result<()> {
     let mut clippy = toolchain.cargo("clippy");
-    clippy.args(["--all-features", "--locked"]);
-    if is_apple(target) {
-        clippy.args(ON_APPLE.iter().flat_map(|package| ["-p", package]));
-    } else {
-        clippy.args([
-            "--workspace",
-            "--exclude",
-            "proc-tests",
-            "--exclude",
-            "xtask",
-        ]);
-    }
+    clippy.args(["--all-features", "--locked", "--workspace"]);
+    clippy.args(["--exclude", "proc-tests", "--exclude", "xtask"]);
     sh(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// Links both programs; for macOS, where they do not compile, the examples of what talks to the system. A Linux program of
-/// this architecture is then asked for a service's exit code.
+/// Links both programs. A Linux program of this architecture is then asked for a service's exit code.
 fn build(toolchain: &Toolchain, target: &str, runs: bool) -> Result<()> {
     let mut build = toolchain.build("")?;
-    if is_apple(target) {
-        build.args([
-            "--locked",
-            "-p",
-            "proc-core",
-            "--all-features",
-            "--examples",
-        ]);
-    } else {
-        build.args(["--locked", "-p", "proc-cli", "-p", "proc-shim"]);
-    }
+    build.args(["--locked", "-p", "proc-cli", "-p", "proc-shim"]);
     sh(&mut build)?;
     let built = toolchain.output("debug");
     say(&format!("linked for {target}: {}", built.display()));

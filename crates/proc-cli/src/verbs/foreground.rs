@@ -52,13 +52,7 @@ impl Interrupt {
     }
 }
 
-/// Makes this program the parent of every process below it whose own parent ends, so that none of
-/// them is lost; a program that runs one command and ends may do so.
-pub(crate) fn adopt_orphans() -> io::Result<()> {
-    Ok(rustix::process::set_child_subreaper(Some(
-        rustix::process::getpid(),
-    ))?)
-}
+pub(crate) use crate::sys::adopt_orphans;
 
 /// Ends every process that is left below this one, and returns who survived. To be called when
 /// nothing else waits for a child any more.

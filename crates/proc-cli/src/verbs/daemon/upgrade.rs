@@ -1,12 +1,11 @@
 //! `proc daemon upgrade`: the supervisor ends and this program takes its place; services live on.
 
-use std::ffi::OsString;
 use std::io::Write;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use proc_api::Client;
+use proc_core::Invocation;
 
 use crate::context::{Context, Place};
 use crate::error::{CliError, Outcome};
@@ -68,36 +67,11 @@ fn same_command(pid: u32, args: &Args) -> Result<Command, CliError> {
         Some(binary) => std::path::absolute(binary),
         None => std::env::current_exe(),
     };
+    let found = Invocation::of(pid).map_err(unreadable)?;
     let mut argv = vec![program.map_err(unreadable)?.into_os_string()];
-    argv.extend(
-        words(pid, "cmdline")
-            .map_err(unreadable)?
-            .into_iter()
-            .skip(1),
-    );
-    let environment = words(pid, "environ").map_err(unreadable)?;
-    let env = environment.iter().filter_map(split).collect();
-    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).map_err(unreadable)?;
+    argv.extend(found.argv.into_iter().skip(1));
+    let Invocation { env, cwd, .. } = found;
     Ok(Command { argv, env, cwd })
-}
-
-/// Reads a file of NUL-terminated words.
-fn words(pid: u32, file: &str) -> std::io::Result<Vec<OsString>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/{file}"))?;
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-    Ok(bytes
-        .split(|byte| *byte == 0)
-        .map(|word| OsString::from_vec(word.to_vec()))
-        .collect())
-}
-
-fn split(pair: &OsString) -> Option<(OsString, OsString)> {
-    let bytes = pair.clone().into_vec();
-    let at = bytes.iter().position(|byte| *byte == b'=')?;
-    Some((
-        OsString::from_vec(bytes[..at].to_vec()),
-        OsString::from_vec(bytes[at + 1..].to_vec()),
-    ))
 }
 
 async fn new_supervisor(place: &Place, old: u32) -> Result<proc_api::Info, CliError> {

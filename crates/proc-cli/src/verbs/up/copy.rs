@@ -61,7 +61,8 @@ impl Copier {
         if let Some(time) = line_time {
             follow.set_line_time(time);
         }
-        let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (woken, wake) = io::pipe()?;
+        let (woken, wake) = (OwnedFd::from(woken), OwnedFd::from(wake));
         let (more, added) = mpsc::channel();
         let (say_done, done) = mpsc::channel();
         let (say_deaf, deaf) = oneshot::channel();
