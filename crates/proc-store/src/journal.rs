@@ -1,12 +1,10 @@
 //! The event journal: append-only JSON lines, numbered without gap or repetition.
 
-#[cfg(target_os = "linux")]
 mod follow;
 mod options;
 mod read;
 mod segment;
 
-#[cfg(target_os = "linux")]
 pub use follow::Follower;
 pub use options::JournalOptions;
 pub use read::{Entry, Since, read_since};

@@ -42,13 +42,14 @@ pub mod pidfile;
 pub mod record;
 mod registry;
 mod statedir;
+mod sys;
 
 pub use atomic::WriteError;
 pub use disk::Disk;
 pub use faults::{Fault, FaultPlan, Op};
-#[cfg(target_os = "linux")]
-pub use journal::Follower;
-pub use journal::{AppendError, Entry, Journal, JournalOptions, Repairs, Since, read_since};
+pub use journal::{
+    AppendError, Entry, Follower, Journal, JournalOptions, Repairs, Since, read_since,
+};
 pub use keeper::{Keeper, errno_name};
 pub use lock::{Held, Holder, LifeLock, LockError};
 pub use pidfile::{Contents, PidFile, PidFileError, PidRecord, ReadPid};

@@ -1,17 +1,17 @@
-//! Following a journal from another process, woken by inotify(7).
+//! Following a journal from another process, woken by the kernel.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
 
 use super::read::{Since, read_since, take_lines};
 use crate::Disk;
+use crate::sys::Watch;
 
 /// Every event of a journal after a number, and then each further one as it comes, also over
 /// rotations and restarts of the writer.
@@ -21,7 +21,7 @@ use crate::Disk;
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
-    watch: OwnedFd,
+    watch: Watch,
     live: Option<File>,
     offset: u64,
     last: u64,
@@ -35,12 +35,7 @@ impl Follower {
     pub fn new(path: impl Into<PathBuf>, seq: u64) -> io::Result<Self> {
         let path = path.into();
         // Watch first, read then: what happens in between is seen twice, not missed.
-        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
-        let watch = inotify::init(flags)?;
-        let wanted = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::MOVED_TO;
-        inotify::add_watch(&watch, crate::atomic::parent(&path), wanted)?;
+        let watch = Watch::new(crate::atomic::parent(&path))?;
         Ok(Self {
             path,
             watch,
@@ -60,11 +55,12 @@ impl Follower {
     /// # Errors
     /// What the system says; the next call goes on where this one began.
     pub fn poll(&mut self) -> io::Result<Since> {
-        self.drain_watch()?;
+        self.watch.drain()?;
         let mut since = self.read_live()?;
         if !self.is_current()? {
             // Opened first: whatever is retired after that is either read here or through this file.
             let live = open(&self.path)?;
+            self.watch.set_live(live.as_ref())?;
             let more = read_since(&self.path, self.last)?;
             self.last = more.entries.last().map_or(self.last, |entry| entry.seq);
             since.missed += more.missed;
@@ -126,18 +122,6 @@ impl Follower {
         };
         let open = file.metadata()?;
         Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
-    }
-
-    /// Empties the queue of notifications; what they say does not matter.
-    fn drain_watch(&self) -> io::Result<()> {
-        let mut buffer = [0_u8; 4_096];
-        loop {
-            match rustix::io::read(&self.watch, &mut buffer) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 }
 
