@@ -316,14 +316,25 @@ impl Service {
     }
 
     pub(super) fn tree(&self) -> Tree<'_> {
-        // Whom a run has left behind is found by its group, where nobody hands them to us.
-        let past = self.former.as_ref().filter(|_| !sys::ADOPTS_ORPHANS);
+        let pgid = if sys::ADOPTS_ORPHANS {
+            self.running.as_ref().map(|running| running.pgid)
+        } else {
+            self.pgid_of_tree()
+        };
         Tree {
             cgroup: self.cgroup.as_ref(),
             leader: self.handle.as_ref(),
-            pgid: self.running.as_ref().or(past).map(|running| running.pgid),
+            pgid,
             leader_only: self.again.is_some(),
         }
+    }
+
+    /// Where nobody hands orphans to us, whom a run has left behind is found by its group, unless that is our own.
+    fn pgid_of_tree(&self) -> Option<u32> {
+        let run = self.running.as_ref().or(self.former.as_ref());
+        let own = rustix::process::getpgrp().as_raw_nonzero().get();
+        run.map(|running| running.pgid)
+            .filter(|pgid| i32::try_from(*pgid) != Ok(own))
     }
 
     /// Returns the descriptors to poll.

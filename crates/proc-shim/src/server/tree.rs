@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proc_core::{Cgroup, Mechanism, ProcessHandle};
 
-use crate::sys::{Stat, children, pids, stat};
+use crate::sys::{ADOPTS_ORPHANS, Stat, children, pids, stat};
 
 /// What the tree is found by.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,12 @@ impl Tree<'_> {
     /// Returns the members of the leader's group and session and everybody below them.
     fn walk(&self) -> Vec<Member> {
         let Some(pgid) = self.pgid else {
-            return Vec::new();
+            // One that shares our own group: whoever is below it is all that can be told from others.
+            let alive = self.leader.filter(|leader| !leader.has_exited());
+            return match alive.filter(|_| !ADOPTS_ORPHANS) {
+                Some(leader) => descendants(leader.pid()),
+                None => Vec::new(),
+            };
         };
         let mut members: Vec<Member> = pids()
             .filter_map(|pid| open(pid, |stat| stat.pgid == pgid || stat.sid == pgid))
