@@ -347,3 +347,27 @@ fn why_takes_several_names() {
     project.ok(&["down"]);
     assert_eq!(named(&["@all"]), ["web", "db"], "also from the records");
 }
+
+#[test]
+fn scale_takes_globs_and_groups() {
+    let config = "[groups]\nall = [\"web\", \"wsgi\", \"db\"]\n".to_owned()
+        + &stays("web", "")
+        + &stays("wsgi", "")
+        + &stays("db", "");
+    let project = TestProject::new(&config);
+    project.ok(&["up", "-d"]);
+    let counts = || {
+        let status = project.status();
+        let services = status["services"].as_array().expect("services").clone();
+        let count = |s: &Value| s["instances"].as_array().map_or(0, Vec::len);
+        services.iter().map(count).collect::<Vec<_>>()
+    };
+    project.ok(&["scale", "w*=2"]);
+    assert_eq!(counts(), [2, 2, 1]);
+    project.ok(&["scale", "@all=3", "db=1"]);
+    assert_eq!(counts(), [3, 3, 1]);
+    for nothing in ["x*=2", "@none=2", "web-1=2"] {
+        assert_eq!(project.proc(&["scale", nothing]).code, 4, "{nothing}");
+    }
+    assert_eq!(counts(), [3, 3, 1], "nothing is done by halves");
+}

@@ -8,7 +8,7 @@ use crate::render;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Instances per service; 0 keeps the service
+    /// Instances per service, glob (`'web-*=2'`) or group (`@backend=2`); 0 keeps the service
     #[arg(required = true, value_name = "NAME=N", value_parser = count)]
     counts: Vec<(String, u32)>,
 }

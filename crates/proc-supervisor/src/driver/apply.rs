@@ -246,10 +246,17 @@ impl Driver {
     }
 
     pub(super) fn ask_scale(&mut self, counts: &[(String, u32)], who: &Who, reply: Reply<Report>) {
-        let known = |name: &String| self.services.get(name).is_some_and(|s| !s.removed);
-        if let Some((name, _)) = counts.iter().find(|(name, _)| !known(name)) {
-            return drop(reply.send(Err(RequestError::NoSuch(name.clone()))));
+        // The last count of a service is the one that counts.
+        let mut named: Vec<(String, u32)> = Vec::new();
+        for (name, count) in counts {
+            let services = self.services_meant(name);
+            if services.is_empty() {
+                return drop(reply.send(Err(RequestError::NoSuch(name.clone()))));
+            }
+            named.retain(|(service, _)| !services.contains(service));
+            named.extend(services.into_iter().map(|service| (service, *count)));
         }
+        let counts = &named;
         if let Some((name, count)) = counts.iter().find(|(_, count)| *count > MAX_INSTANCES) {
             let text = format!("{count} instances of `{name}` are more than {MAX_INSTANCES}");
             return drop(reply.send(Err(RequestError::Config(vec![text]))));

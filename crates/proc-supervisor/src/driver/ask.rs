@@ -401,6 +401,18 @@ impl Driver {
         Ok(keys)
     }
 
+    /// Returns the services that a name, a glob or a group means; an instance's name means none.
+    pub(super) fn services_meant(&self, name: &str) -> Vec<String> {
+        let there = |service: &String| self.services.get(service).is_some_and(|s| !s.removed);
+        if let Some(group) = name.strip_prefix('@') {
+            let group = self.project.groups.get(group);
+            let members = group.into_iter().flat_map(|group| &group.members);
+            return members.filter(|member| there(member)).cloned().collect();
+        }
+        let meant = |service: &String| there(service) && matches(name, service);
+        self.order().into_iter().filter(meant).collect()
+    }
+
     /// Adds what one name means, and tells whether it means anything, be it nothing at present.
     fn add_selected(&self, name: &str, keys: &mut Vec<String>) -> bool {
         if let Some(group) = name.strip_prefix('@') {
