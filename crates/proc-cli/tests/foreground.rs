@@ -159,6 +159,12 @@ fn a_project_that_ends_with_its_services_has_the_code_of_the_last() {
         let config = format!("[project]\non_exit = \"stop\"\n{jobs}");
         let done = TestProject::new(&config).proc(&["up"]);
         assert_eq!(done.code, expected, "{config}{done:?}");
+        let said = match expected {
+            143 => "exited: signal 15 after",
+            _ => "exited: exit",
+        };
+        assert!(done.stderr.contains(said), "{done:?}");
+        assert!(!done.stderr.contains("exit exit"), "{done:?}");
     }
 }
 

@@ -19,7 +19,11 @@ pub(crate) fn event_line(event: &Event) -> String {
         let from = event.from.map_or("-", |state| state.as_str());
         push(&mut line, format_args!(" {from} -> {style}{to}{style:#}"));
     }
-    push(&mut line, format_args!(": {}", escape(&event.cause.kind)));
+    line.push(':');
+    // An exit that nobody asked for says itself what it is.
+    if event.exit.is_none() || event.cause.kind != "exit" {
+        push(&mut line, format_args!(" {}", escape(&event.cause.kind)));
+    }
     if let Some(exit) = &event.exit {
         push(
             &mut line,
