@@ -148,7 +148,7 @@ pub enum OperateError {
         instance: String,
     },
     /// Its standard input cannot be written.
-    #[error("standard input of `{instance}` is not open")]
+    #[error("standard input of `{instance}` is not open; `stdin = \"pipe\"` opens it")]
     NoStdin {
         /// The instance.
         instance: String,
