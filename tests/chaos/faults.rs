@@ -154,6 +154,11 @@ fn a_supervisor_without_descriptors_recovers_and_its_services_never_know() {
     );
     let now = project.status()["supervisor"]["pid"].as_i64();
     assert_eq!(now, Some(pid), "the supervisor is the same");
+    assert_eq!(
+        project.instance("web")["restarts"],
+        1,
+        "one life, one start"
+    );
     assert_recovered(&project, since, project.pid("web"));
     project.ok(&["down"]);
 }

@@ -1,6 +1,7 @@
 //! A project in a directory of its own, driven by the real `proc`, taken down when the test ends.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -195,7 +196,32 @@ impl Drop for Project {
                 "a test left something behind: {}",
                 down.stderr
             );
+            assert_eq!(self.left_behind(), Vec::<String>::new(), "still running");
         }
+    }
+}
+
+impl Project {
+    /// Returns the services of this project that still run, whoever keeps or has lost them.
+    fn left_behind(&self) -> Vec<String> {
+        let home = [b"HOME=", self.dir.path().as_os_str().as_bytes()].concat();
+        let service = b"PROC_SERVICE=";
+        let is_ours = |environment: &[u8]| {
+            let variables = || environment.split(|byte| *byte == 0);
+            variables().any(|variable| variable == home)
+                && variables().any(|variable| variable.starts_with(service))
+        };
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter(|process| {
+                std::fs::read(process.path().join("environ")).is_ok_and(|text| is_ours(&text))
+            })
+            .filter_map(|process| {
+                let command = std::fs::read(process.path().join("cmdline")).ok()?;
+                let command = String::from_utf8_lossy(&command).replace('\0', " ");
+                Some(format!("{} {command}", process.file_name().display()))
+            })
+            .collect()
     }
 }
 

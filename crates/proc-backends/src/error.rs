@@ -41,10 +41,13 @@ pub enum StartError {
         pid: u32,
     },
     /// Whether the previous run still lives cannot be told.
-    #[error("the run before, pid {pid}, may still live: {obstacle}; {remedy}")]
+    #[error(
+        "the run before{} may still live: {obstacle}; {remedy}",
+        pid.map_or_else(String::new, |pid| format!(", pid {pid},"))
+    )]
     Doubt {
-        /// Its leader.
-        pid: u32,
+        /// Its leader, where it is known.
+        pid: Option<u32>,
         /// What stands in the way.
         obstacle: String,
         /// What to do about it.

@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage,
+    RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage,
 };
 
 use crate::frame::{Frame, Framer};
@@ -40,6 +41,8 @@ pub enum Received {
 pub struct Channel {
     framer: Framer,
     arrived: VecDeque<OwnedFd>,
+    /// Whether descriptors were lost, because this process had no number left for them.
+    cut_off: bool,
     outgoing: VecDeque<Outgoing>,
     queued: usize,
 }
@@ -117,7 +120,10 @@ impl Channel {
         let read = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
             match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, sys::RECEIVE) {
-                Ok(message) => break message.bytes,
+                Ok(message) => {
+                    self.cut_off |= message.flags.contains(ReturnFlags::CTRUNC);
+                    break message.bytes;
+                }
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
                 Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Received::Closed),
                 Err(Errno::INTR) => {}
@@ -164,6 +170,18 @@ impl Channel {
             ));
         }
         Ok(self.arrived.drain(..count).collect())
+    }
+
+    /// Returns the first of the next `count` descriptors: fewer than that where we had none left to receive them in, which the
+    /// kernel says, and nobody else's fault.
+    ///
+    /// # Errors
+    /// `InvalidData` when fewer came without that reason.
+    pub fn take_fds_that_fitted(&mut self, count: usize) -> io::Result<Vec<OwnedFd>> {
+        if self.arrived.len() < count && std::mem::take(&mut self.cut_off) {
+            return Ok(self.arrived.drain(..).collect());
+        }
+        self.take_fds(count)
     }
 }
 

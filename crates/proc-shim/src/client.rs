@@ -90,7 +90,8 @@ fn arguments(options: &LaunchOptions) -> Vec<OsString> {
     args
 }
 
-/// Reads what a shim sent from a channel.
+/// Reads what a shim sent from a channel. Of the descriptors of an answer the last are missing where this process had none
+/// left for them.
 ///
 /// # Errors
 /// `InvalidData` when the stream makes no sense.
@@ -104,7 +105,7 @@ pub fn next_incoming(channel: &mut Channel) -> io::Result<Option<(Incoming, Vec<
         };
         let fds = match &incoming {
             Incoming::Reply(_, Reply::Started { fds, .. } | Reply::Fds(fds)) => {
-                channel.take_fds(fds.count())?
+                channel.take_fds_that_fitted(fds.count())?
             }
             _ => Vec::new(),
         };

@@ -72,6 +72,8 @@ pub(super) struct Actor {
     pub(super) orphan: Option<ProcessHandle>,
     /// A run of which nobody keeps hold, and of which it cannot be told whether it lives.
     pub(super) doubted: Option<Started>,
+    /// Whether a run may have begun whose record could not be read.
+    pub(super) unread: bool,
     /// A stop without a shim.
     pub(super) local: Option<LocalStop>,
     /// Replacements that were lost in a row.
@@ -104,6 +106,7 @@ impl Actor {
             feeding: false,
             orphan: None,
             doubted: None,
+            unread: false,
             local: None,
             attempts: 0,
             continued: false,
@@ -371,7 +374,7 @@ impl Actor {
     }
 
     fn forget(&mut self, done: Done<(), OperateError>) {
-        if self.orphan.is_some() || self.doubted.is_some() || self.local.is_some() {
+        if self.orphan.is_some() || self.doubted.is_some() || self.unread || self.local.is_some() {
             let instance = self.instance.clone();
             let _nobody_waits = done.send(Err(OperateError::StillRunning { instance }));
         } else if self.link.is_some() {

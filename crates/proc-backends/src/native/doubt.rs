@@ -88,6 +88,9 @@ fn doubt(identity: &Identity, reason: String) -> Doubt {
 impl Actor {
     /// Looks again at what could not be told; returns why it still cannot be.
     pub(super) async fn settle_doubt(&mut self) -> Option<Doubt> {
+        if self.unread {
+            return self.end_unknown_run().await;
+        }
         let started = self.doubted.clone()?;
         match look(&started.identity) {
             Look::Doubt(doubt) => return Some(doubt),
@@ -110,15 +113,22 @@ impl Actor {
     /// Makes sure that nothing is started over a run whose end cannot be told. One that turns out to live is ended: whoever
     /// asks for a start knows of none.
     pub(super) async fn clear_the_way(&mut self) -> Result<(), StartError> {
+        let refused = |pid, Doubt { obstacle, remedy }| StartError::Doubt {
+            pid,
+            obstacle,
+            remedy,
+        };
+        if self.unread
+            && let Some(doubt) = self.end_unknown_run().await
+        {
+            let pid = self.doubted.as_ref().map(|started| started.pid);
+            return Err(refused(pid, doubt));
+        }
         let Some(started) = self.doubted.clone() else {
             return Ok(());
         };
         match look(&started.identity) {
-            Look::Doubt(Doubt { obstacle, remedy }) => Err(StartError::Doubt {
-                pid: started.pid,
-                obstacle,
-                remedy,
-            }),
+            Look::Doubt(doubt) => Err(refused(Some(started.pid), doubt)),
             Look::Alive(leader) => {
                 end_tree(leader).await;
                 self.doubted = None;

@@ -8,13 +8,13 @@ use proc_core::{
     Child, Identity, ProcessEnd, ProcessHandle, StopDriver, StopOptions, StopReport, StopSequence,
     StopTarget, run_stop, stop_tree,
 };
-use proc_shim::{AdoptSpec, Reply, Request, RunRecord, Terms};
+use proc_shim::{AdoptSpec, RecordError, Reply, Request, RunRecord, Terms};
 use tokio::task::JoinHandle;
 
 use super::actor::{Actor, Held};
 use super::command::{Done, Pending};
 use super::convert;
-use super::doubt::{Look, look};
+use super::doubt::{Doubt, Look, look};
 use crate::error::{OperateError, StartError};
 use crate::event::BackendEventKind;
 use crate::status::{Exit, LogOffsets, Started};
@@ -113,7 +113,7 @@ impl Actor {
                     source,
                 },
                 None => {
-                    self.end_unknown_run().await;
+                    let _looked_for_again = self.end_unknown_run().await;
                     StartError::KeeperLost {
                         instance: self.instance.clone(),
                     }
@@ -127,20 +127,29 @@ impl Actor {
         stops
     }
 
-    /// A start was under way: its record, written before the program was executed, says what to end.
-    async fn end_unknown_run(&mut self) {
-        let Ok(Some(record)) = RunRecord::read(&self.options.records(&self.instance)) else {
-            return;
+    /// A start was under way: its record, written before the program was executed, says what to end. Returns why that cannot
+    /// be told, where it cannot; then it is looked for again before the next start and the next stop.
+    pub(super) async fn end_unknown_run(&mut self) -> Option<Doubt> {
+        let record = match RunRecord::read(&self.options.records(&self.instance)) {
+            Err(RecordError::Io(error)) => {
+                self.unread = true;
+                return Some(Doubt::from_io("its record cannot be read: ", &error));
+            }
+            record => record.ok().flatten(),
         };
-        if record.failed || record.running.run <= self.last_run {
-            return;
-        }
+        self.unread = false;
+        let record =
+            record.filter(|record| !record.failed && record.running.run > self.last_run)?;
         self.last_run = record.running.run;
         match look(&record.running.identity) {
             Look::Alive(leader) => end_tree(leader).await,
             Look::Ended => {}
-            Look::Doubt(_) => self.doubted = Some(convert::started(record.running)),
+            Look::Doubt(doubt) => {
+                self.doubted = Some(convert::started(record.running));
+                return Some(doubt);
+            }
         }
+        None
     }
 
     /// Starts another shim and hands it everything.
