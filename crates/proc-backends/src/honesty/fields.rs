@@ -9,7 +9,6 @@ pub(super) const SUPERVISOR: &[&str] = &[
     "autostart",
     "backend",
     "config_files",
-    "deploy",
     "description",
     "env_file",
     "exit_project",
@@ -33,6 +32,7 @@ pub(super) const SUPERVISOR: &[&str] = &[
 
 pub(super) const ELSEWHERE: &str = "it belongs to another backend";
 pub(super) const NO_SETTING: &str = "launchd has no such setting";
+pub(super) const NO_DEPLOY: &str = "without effect: no verb deploys yet";
 pub(super) const MAIN_PROCESS: &str = "it decides itself which process is the main one";
 const OWN_ONLY: &str = "a setting of the generated unit; refused with `unit`, whose file decides";
 
@@ -68,6 +68,12 @@ pub(super) const FIELDS: &[(&str, Support, Support, Support)] = &[
         Honoured,
         Translated("WorkingDirectory=; with `unit` its file decides"),
         Translated("WorkingDirectory; an existing job's file decides"),
+    ),
+    (
+        "deploy",
+        Downgraded(NO_DEPLOY),
+        Downgraded(NO_DEPLOY),
+        Downgraded(NO_DEPLOY),
     ),
     (
         "detached",

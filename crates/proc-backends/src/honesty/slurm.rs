@@ -3,7 +3,7 @@
 use proc_spec::{ServiceSpec, Stdin};
 
 use super::Support::{self, Downgraded, Honoured, Refused, Translated};
-use super::fields::ELSEWHERE;
+use super::fields::{ELSEWHERE, NO_DEPLOY};
 use super::{Level, bounds, ready_is, report};
 
 const BATCH: &str = "a batch job has no such setting";
@@ -28,6 +28,7 @@ const COLUMN: &[(&str, Support)] = &[
         "cwd",
         Translated("--chdir; a node that lacks it ends the job with 125"),
     ),
+    ("deploy", Downgraded(NO_DEPLOY)),
     ("detached", Downgraded(LEFT)),
     ("detectors", Refused(NOT_HERE)),
     ("die_with_supervisor", Downgraded(LIVES_ON)),
