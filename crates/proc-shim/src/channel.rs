@@ -40,11 +40,17 @@ pub enum Received {
 #[derive(Debug, Default)]
 pub struct Channel {
     framer: Framer,
-    arrived: VecDeque<OwnedFd>,
-    /// Whether descriptors were lost, because this process had no number left for them.
-    cut_off: bool,
+    arrived: VecDeque<Arrived>,
     outgoing: VecDeque<Outgoing>,
     queued: usize,
+}
+
+/// The descriptors of one frame. The kernel ends a read after those of one message, so they never mix.
+#[derive(Debug, Default)]
+struct Arrived {
+    fds: Vec<OwnedFd>,
+    /// Whether the last were lost, because this process had no number left for them.
+    cut_off: bool,
 }
 
 #[derive(Debug)]
@@ -117,12 +123,11 @@ impl Channel {
         let mut bytes = [0_u8; 4 * 1024];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let read = loop {
+        let (read, cut_off) = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
             match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, sys::RECEIVE) {
                 Ok(message) => {
-                    self.cut_off |= message.flags.contains(ReturnFlags::CTRUNC);
-                    break message.bytes;
+                    break (message.bytes, message.flags.contains(ReturnFlags::CTRUNC));
                 }
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
                 Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Received::Closed),
@@ -130,12 +135,18 @@ impl Channel {
                 Err(error) => return Err(error.into()),
             }
         };
+        let mut fds = Vec::new();
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.arrived.extend(fds.map(sys::arrived));
+            if let RecvAncillaryMessage::ScmRights(some) = message {
+                fds.extend(some.map(sys::arrived));
             }
         }
-        if self.arrived.len() > 2 * MAX_FDS {
+        if cut_off || !fds.is_empty() {
+            self.arrived.push_back(Arrived { fds, cut_off });
+        }
+        // One that lost all of its descriptors counts too, or a peer could send such without end.
+        let waiting = self.arrived.iter().map(|one| one.fds.len().max(1));
+        if waiting.sum::<usize>() > 2 * MAX_FDS {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "too many descriptors",
@@ -158,30 +169,37 @@ impl Channel {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// Returns the next `count` descriptors that arrived.
+    /// Returns the `count` descriptors of a frame; those of every frame have to be taken, in order.
     ///
     /// # Errors
-    /// `InvalidData` when fewer did.
+    /// `InvalidData` when fewer came.
     pub fn take_fds(&mut self, count: usize) -> io::Result<Vec<OwnedFd>> {
-        if self.arrived.len() < count {
+        self.take(count, false)
+    }
+
+    /// Returns the first of the `count` descriptors of a frame: fewer than that where we had none left to receive them in,
+    /// which the kernel says, and nobody else's fault.
+    ///
+    /// # Errors
+    /// `InvalidData` when fewer came without that reason.
+    pub fn take_fds_that_fitted(&mut self, count: usize) -> io::Result<Vec<OwnedFd>> {
+        self.take(count, true)
+    }
+
+    fn take(&mut self, count: usize, that_fitted: bool) -> io::Result<Vec<OwnedFd>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let Arrived { mut fds, cut_off } = self.arrived.pop_front().unwrap_or_default();
+        if fds.len() < count && !(cut_off && that_fitted) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "descriptors are missing",
             ));
         }
-        Ok(self.arrived.drain(..count).collect())
-    }
-
-    /// Returns the first of the next `count` descriptors: fewer than that where we had none left to receive them in, which the
-    /// kernel says, and nobody else's fault.
-    ///
-    /// # Errors
-    /// `InvalidData` when fewer came without that reason.
-    pub fn take_fds_that_fitted(&mut self, count: usize) -> io::Result<Vec<OwnedFd>> {
-        if self.arrived.len() < count && std::mem::take(&mut self.cut_off) {
-            return Ok(self.arrived.drain(..).collect());
-        }
-        self.take_fds(count)
+        // More than the frame says are nobody's.
+        fds.truncate(count);
+        Ok(fds)
     }
 }
 
