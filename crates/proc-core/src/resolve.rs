@@ -286,12 +286,17 @@ impl ResolvedAttributes {
         self.prepared.apply().map_err(ApplyFailure)
     }
 
-    /// Says whether applying these changes what the kernel keeps with the memory and not with the process: all who share
-    /// it have one `oom_score_adj`, and a change of user makes it undumpable. A child that shares its parent's memory
-    /// (`CLONE_VM`) needs a copy for these.
+    /// Says whether applying these changes what the kernel keeps with the memory and not with the process. A child that
+    /// shares its parent's memory (`CLONE_VM`) needs a copy for these.
+    ///
+    /// All who share it have one `oom_score_adj`; a change of user makes it undumpable; and whoever the kernel ends
+    /// because a cgroup is out of memory takes all along who share his, also from outside of that cgroup.
     pub fn needs_own_memory(&self) -> bool {
         let prepared = &self.prepared;
-        prepared.oom_score_adj.is_some() || prepared.uid.is_some() || prepared.gid.is_some()
+        prepared.oom_score_adj.is_some()
+            || prepared.uid.is_some()
+            || prepared.gid.is_some()
+            || prepared.cgroup.is_some()
     }
 
     /// Turns a failure into words: which attribute, which value, what the system said.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 
 use proc_core::{
-    AttributeError, Attributes, IoClass, IoPriority, Limit, ProcessEnd, Resource, SessionMode,
-    Signal, Spawn, SpawnError, Stdio,
+    AttributeError, Attributes, Cgroup, IoClass, IoPriority, Limit, ProcessEnd, Resource,
+    SessionMode, Signal, Spawn, SpawnError, Stdio,
 };
 
 /// Runs a shell command with attributes and returns what it printed.
@@ -309,6 +309,47 @@ fn as_nobody() {
         init.signal(Signal::TERM),
         Err(proc_core::SignalError::PermissionDenied { .. })
     ));
+}
+
+#[test]
+fn what_the_kernel_keeps_with_the_memory_needs_a_copy() {
+    let needs = |attributes: Attributes, cgroup: Option<&Cgroup>| {
+        attributes.resolve(cgroup).unwrap().needs_own_memory()
+    };
+    assert!(!needs(
+        Attributes {
+            nice: Some(3),
+            umask: Some(0o22),
+            no_new_privs: true,
+            limits: vec![Limit::both(Resource::Nofile, Some(77))],
+            ..Attributes::default()
+        },
+        None
+    ));
+    for attributes in [
+        Attributes {
+            oom_score_adj: Some(0),
+            ..Attributes::default()
+        },
+        Attributes {
+            user: Some("root".into()),
+            ..Attributes::default()
+        },
+        Attributes {
+            group: Some("0".into()),
+            ..Attributes::default()
+        },
+    ] {
+        assert!(needs(attributes, None));
+    }
+    // Out of memory there, the kernel would end a child and all who share its memory: the parent.
+    match Cgroup::create(&format!("proc-core-memory-{}", std::process::id())) {
+        Ok(cgroup) => {
+            assert!(needs(Attributes::default(), Some(&cgroup)));
+            cgroup.remove().unwrap();
+        }
+        Err(error) => eprintln!("SKIP a cgroup needs a copy: no writable cgroup2 ({error})"),
+    }
 }
 
 #[test]
