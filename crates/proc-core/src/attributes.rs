@@ -345,7 +345,16 @@ impl Attributes {
     }
 }
 
-pub(crate) fn limit_text(value: Option<u64>) -> String {
+/// What was asked for, as [`Attributes::set`] reads it.
+pub(crate) fn both_text(limit: &Limit) -> String {
+    if limit.soft == limit.hard {
+        limit_text(limit.soft)
+    } else {
+        format!("{}:{}", limit_text(limit.soft), limit_text(limit.hard))
+    }
+}
+
+fn limit_text(value: Option<u64>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
 

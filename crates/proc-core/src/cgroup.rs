@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::{CgroupSpec, Downgrade};
+use crate::{AttributeError, CgroupSpec, Downgrade};
 
 /// A cgroup (version 2) of one service: everything its processes start is in it, whatever they do with groups and
 /// sessions; only root can leave it.
@@ -168,8 +168,8 @@ impl Cgroup {
     /// Sets limits as far as there are controllers, and says which could not be set.
     ///
     /// # Errors
-    /// When the kernel refuses a value although the controller is there.
-    pub fn limit(&self, spec: &CgroupSpec) -> io::Result<Vec<Downgrade>> {
+    /// When the kernel refuses a value although the controller is there: which, as `cgroup.cpu.max`.
+    pub fn limit(&self, spec: &CgroupSpec) -> Result<Vec<Downgrade>, AttributeError> {
         let mut missing = Vec::new();
         let number = |value: Option<u64>| value.map(|value| value.to_string());
         let cpu = spec
@@ -185,7 +185,9 @@ impl Cgroup {
                 self.enable(file);
             }
             if self.has(file) {
-                write(&self.path.join(file), &value)?;
+                write(&self.path.join(file), &value).map_err(|error| {
+                    AttributeError::new(format!("cgroup.{file}"), &value, error)
+                })?;
             } else {
                 let reason = format!(
                     "not applied: cgroup `{}` has no such controller",
@@ -313,6 +315,30 @@ mod tests {
         let wanted =
             format!("cgroup.pids.max: not applied: cgroup `{path}` has no such controller");
         assert_eq!(told, [wanted]);
+    }
+
+    #[test]
+    fn a_refused_limit_is_named_with_its_value() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("cgroup.events"), "").unwrap();
+        fs::write(parent.path().join("memory.max"), "").unwrap();
+        // What cannot be written to stands in for a file whose kernel says no.
+        fs::create_dir(parent.path().join("cpu.max")).unwrap();
+        let spec = CgroupSpec {
+            memory_max: Some(1 << 20),
+            cpu_max_us: Some(7),
+            ..CgroupSpec::default()
+        };
+        let cgroup = Cgroup::open(parent.path()).unwrap();
+        let error = cgroup.limit(&spec).unwrap_err();
+        assert_eq!(
+            (
+                error.attribute.as_str(),
+                error.value.as_str(),
+                error.errno()
+            ),
+            ("cgroup.cpu.max", "7 100000", Some(libc::EISDIR))
+        );
     }
 
     #[test]

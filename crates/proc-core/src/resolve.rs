@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
-use crate::attributes::limit_text;
+use crate::attributes::both_text;
 use crate::sys::apply::{Failure, Prepared, Step, rlimit_of};
 use crate::sys::users::{self, Account};
 use crate::{Attributes, Cgroup, Downgrade, IoClass, Limit, Resource};
@@ -17,7 +18,7 @@ pub struct ResolvedAttributes {
     account: Option<Account>,
     downgrades: Vec<Downgrade>,
     /// Keeps the descriptor that `prepared` names open.
-    _cgroup: Option<OwnedFd>,
+    cgroup: Option<(OwnedFd, PathBuf)>,
 }
 
 /// One attribute that could not be applied; the program did not run.
@@ -34,7 +35,11 @@ pub struct AttributeError {
 }
 
 impl AttributeError {
-    fn new(attribute: impl Into<String>, value: impl fmt::Display, error: io::Error) -> Self {
+    pub(crate) fn new(
+        attribute: impl Into<String>,
+        value: impl fmt::Display,
+        error: io::Error,
+    ) -> Self {
         Self {
             attribute: attribute.into(),
             value: value.to_string(),
@@ -142,18 +147,20 @@ impl Attributes {
             self.limit(limit, cgroup, &mut prepared, &mut downgrades);
         }
         let join = cgroup.map(|cgroup| {
-            cgroup
-                .procs_file()
-                .map_err(|error| AttributeError::new("cgroup", cgroup.path().display(), error))
+            let path = cgroup.path();
+            match cgroup.procs_file() {
+                Ok(procs) => Ok((procs, path.to_owned())),
+                Err(error) => Err(AttributeError::new("cgroup", path.display(), error)),
+            }
         });
         let join = join.transpose()?;
-        prepared.cgroup = join.as_ref().map(AsRawFd::as_raw_fd);
+        prepared.cgroup = join.as_ref().map(|(procs, _)| procs.as_raw_fd());
         Ok(ResolvedAttributes {
             prepared,
             source: self.clone(),
             account,
             downgrades,
-            _cgroup: join,
+            cgroup: join,
         })
     }
 
@@ -310,7 +317,11 @@ impl ResolvedAttributes {
                 "session".to_owned(),
                 format!("{:?}", source.session).to_lowercase(),
             ),
-            Step::Cgroup => ("cgroup".to_owned(), "join".to_owned()),
+            Step::Cgroup => {
+                let path = self.cgroup.as_ref().map(|(_, path)| path.display());
+                let path = path.map(|path| path.to_string()).unwrap_or_default();
+                ("cgroup".to_owned(), path)
+            }
             Step::OomScoreAdj => (
                 "oom_score_adj".to_owned(),
                 source.oom_score_adj.unwrap_or(0).to_string(),
@@ -328,7 +339,7 @@ impl ResolvedAttributes {
                 ("cpu_affinity".to_owned(), list(&cpus))
             }
             Step::Limit => match self.prepared.limit_names.get(usize::from(failure.index)) {
-                Some(limit) => (format!("limits.{}", limit.resource), limit_text(limit.soft)),
+                Some(limit) => (format!("limits.{}", limit.resource), both_text(limit)),
                 None => ("limits".to_owned(), String::new()),
             },
             Step::Umask => (

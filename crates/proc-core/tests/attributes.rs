@@ -208,13 +208,39 @@ fn a_failure_names_attribute_value_and_cause_and_nothing_runs() {
             limit.value.as_str(),
             limit.errno()
         ),
-        ("limits.nofile", "10", Some(libc::EINVAL))
+        ("limits.nofile", "10:5", Some(libc::EINVAL))
     );
     let cpu = fails(&Attributes {
         cpu_affinity: vec![1023],
         ..Attributes::default()
     });
     assert!(cpu.to_string().contains("cpu_affinity `1023`"), "{cpu}");
+}
+
+#[test]
+fn a_cgroup_that_is_gone_is_named() {
+    let cgroup = match Cgroup::create(&format!("proc-core-gone-{}", std::process::id())) {
+        Ok(cgroup) => cgroup,
+        Err(error) => {
+            eprintln!("SKIP a_cgroup_that_is_gone_is_named: no writable cgroup2 ({error})");
+            return;
+        }
+    };
+    let resolved = Attributes::default().resolve(Some(&cgroup)).unwrap();
+    cgroup.remove().unwrap();
+    let error = Spawn::new("true").attributes(resolved).spawn().unwrap_err();
+    assert_eq!(error.exit_code(), 125);
+    let SpawnError::Attribute(error) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (error.attribute, error.value, error.error.raw_os_error()),
+        (
+            "cgroup".to_owned(),
+            cgroup.path().display().to_string(),
+            Some(libc::ENODEV)
+        )
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-use proc_core::{Attributes, Cgroup, Identity, ProcessEnd, ProcessHandle, Resource, SessionMode};
+use proc_core::{
+    AttributeError, Attributes, Cgroup, Identity, ProcessEnd, ProcessHandle, Resource, SessionMode,
+};
 use proc_output::Stream;
 use rustix::fs::{Mode, OFlags};
 
@@ -79,12 +81,7 @@ impl Shim {
         self.service.cgroup = self.own_cgroup(&attributes, &mut downgrades)?;
         let attributes = attributes
             .resolve(self.service.cgroup.as_ref())
-            .map_err(|error| Failure {
-                kind: FailureKind::Attribute,
-                what: error.attribute.clone(),
-                value: error.value.clone(),
-                errno: error.errno().unwrap_or(libc::ENOENT),
-            })?;
+            .map_err(refused)?;
         downgrades.extend(attributes.downgrades().iter().map(ToString::to_string));
         let (child_fds, input) = wire(spec, fds, &mut self.streams)?;
         self.service.input = input;
@@ -174,11 +171,7 @@ impl Shim {
                 return Ok(None);
             }
         };
-        let missing = cgroup.limit(&spec).map_err(|error| Failure {
-            value: format!("{spec:?}"),
-            kind: FailureKind::Attribute,
-            ..Failure::os("cgroup", &error)
-        })?;
+        let missing = cgroup.limit(&spec).map_err(refused)?;
         downgrades.extend(missing.iter().map(ToString::to_string));
         Ok(Some(cgroup))
     }
@@ -306,6 +299,15 @@ impl Shim {
             self.leader_over(None, Some("it ended while no shim was there".to_owned()));
         }
         Ok(())
+    }
+}
+
+fn refused(error: AttributeError) -> Failure {
+    Failure {
+        kind: FailureKind::Attribute,
+        errno: error.errno().unwrap_or(libc::ENOENT),
+        what: error.attribute,
+        value: error.value,
     }
 }
 
