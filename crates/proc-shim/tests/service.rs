@@ -112,6 +112,156 @@ fn attributes_are_in_force_before_the_program() {
     }
 }
 
+/// Each of them alone, so that one that shares the shim's memory and one that has a copy both are seen.
+#[test]
+fn every_attribute_is_in_force_through_the_shim() {
+    let mut shim = Shim::new();
+    let mut cases: Vec<(&str, &str, &str, &str)> = vec![
+        ("session", "session", "cut -d' ' -f6 /proc/$$/stat", "$$"),
+        ("session", "group", "cut -d' ' -f5 /proc/$$/stat", "$$"),
+        ("umask", "027", "umask", "0027"),
+        ("nice", "3", "cut -d' ' -f19 /proc/$$/stat", "3"),
+        (
+            "cpu_affinity",
+            "0",
+            "grep -w Cpus_allowed_list /proc/$$/status | cut -f2",
+            "0",
+        ),
+        ("oom_score_adj", "321", "cat /proc/$$/oom_score_adj", "321"),
+        (
+            "limits.nofile",
+            "70:77",
+            "echo $(ulimit -n; ulimit -Hn)",
+            "70 77",
+        ),
+        ("limits.core", "0", "ulimit -c", "0"),
+        (
+            "no_new_privs",
+            "true",
+            "grep -w NoNewPrivs /proc/$$/status | cut -f2",
+            "1",
+        ),
+    ];
+    if std::path::Path::new("/usr/bin/ionice").exists() {
+        cases.push((
+            "io_priority",
+            "best-effort:6",
+            "ionice -p $$",
+            "best-effort: prio 6",
+        ));
+    }
+    if rustix::process::geteuid().is_root() {
+        cases.push(("user", "nobody", "id -u; id -ru", "65534\n65534"));
+        cases.push(("group", "daemon", "id -g; id -rg", "1\n1"));
+        cases.push(("groups", "4", "id -G | grep -cw 4", "1"));
+    }
+    for (key, value, script, expected) in cases {
+        let before = shim.log("web.stdout.log").len();
+        let mut spec = sh(&format!("{script}; echo =; echo \"{expected}\""));
+        spec.attributes.set(key, value).unwrap();
+        shim.start(spec);
+        assert_eq!(shim.exited().end, Some(ProcessEnd::Exited(0)), "{key}");
+        shim.tree_empty();
+        let text = String::from_utf8(shim.log("web.stdout.log").split_off(before)).unwrap();
+        let (seen, wanted) = text.split_once("=\n").unwrap();
+        assert_eq!(seen, wanted, "{key} `{value}`");
+    }
+}
+
+/// The child between fork and exec may share the shim's memory: nothing of what it does there stays.
+#[test]
+fn starts_leave_nothing_in_the_shim() {
+    let mut shim = Shim::new();
+    let about = |shim: &Shim| {
+        let proc = PathBuf::from(format!("/proc/{}", shim.child.pid()));
+        let mut fds: Vec<_> = std::fs::read_dir(proc.join("fd"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        fds.sort();
+        let read = |file: &str| std::fs::read_to_string(proc.join(file)).unwrap();
+        let status = read("status");
+        let of_status = |name: &str| {
+            let mut lines = status.lines();
+            lines
+                .find(|line| line.starts_with(name))
+                .unwrap()
+                .to_owned()
+        };
+        let kept = [
+            "Umask",
+            "Uid",
+            "Gid",
+            "Groups",
+            "SigBlk",
+            "SigIgn",
+            "SigCgt",
+            "NoNewPrivs",
+            "Cpus_allowed:",
+        ];
+        let data = of_status("VmData");
+        let data = data
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap();
+        (
+            (
+                fds,
+                kept.map(of_status),
+                read("oom_score_adj"),
+                read("limits"),
+            ),
+            data,
+        )
+    };
+    let rounds = |shim: &mut Shim, count: u32| {
+        for round in 0..count {
+            let mut spec = sh("exit 7");
+            for (key, value) in [
+                ("session", "session"),
+                ("nice", "3"),
+                ("limits.nofile", "70"),
+                ("umask", "077"),
+            ] {
+                spec.attributes.set(key, value).unwrap();
+            }
+            spec.attributes.no_new_privs = true;
+            spec.attributes.close_fds = true;
+            spec.attributes.cpu_affinity = vec![0];
+            // Every other one has a copy of the memory.
+            spec.attributes.oom_score_adj = (round % 2 == 0).then_some(500);
+            match round % 4 {
+                0 | 1 => {
+                    shim.start(spec);
+                    assert_eq!(shim.exited().end, Some(ProcessEnd::Exited(7)));
+                    shim.tree_empty();
+                }
+                // Fails at the gate, and behind it.
+                2 => {
+                    spec.attributes.limits = vec![Limit {
+                        soft: Some(10),
+                        ..Limit::both(Resource::Nofile, Some(5))
+                    }];
+                    shim.start_fails(spec);
+                }
+                _ => {
+                    spec.argv = vec!["/etc/passwd".into()];
+                    shim.start_fails(spec);
+                }
+            }
+        }
+    };
+    rounds(&mut shim, 40);
+    let (before, data) = about(&shim);
+    rounds(&mut shim, 200);
+    let (after, more) = about(&shim);
+    assert_eq!(after, before);
+    // A stack of 64 KiB that stays behind would be 12,800 KiB by now.
+    assert!(more < data + 2048, "{data} KiB, then {more} KiB");
+}
+
 #[test]
 fn descriptors_of_the_shim_do_not_leak() {
     let mut shim = Shim::new();
