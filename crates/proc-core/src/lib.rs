@@ -74,6 +74,8 @@ pub use stop::{
     Mechanism, Next, ParseStopError, Scope, StopDriver, StopOptions, StopReport, StopSequence,
     StopStep, StopTarget, Survivor, run_stop, stop_tree,
 };
+#[cfg(target_os = "linux")]
+pub use sys::raw::system_call;
 
 /// The README's program runs as it stands.
 #[cfg(doctest)]

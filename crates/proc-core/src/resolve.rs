@@ -297,10 +297,12 @@ impl ResolvedAttributes {
     /// shares its parent's memory (`CLONE_VM`) needs a copy for these.
     ///
     /// All who share it have one `oom_score_adj`; a change of user makes it undumpable; and whoever the kernel ends
-    /// because a cgroup is out of memory takes all along who share his, also from outside of that cgroup.
+    /// because a cgroup is out of memory takes all along who share his, also from outside of that cgroup. Always true where
+    /// [`apply`](Self::apply) may change `errno`, which such a child has in the same place.
     pub fn needs_own_memory(&self) -> bool {
         let prepared = &self.prepared;
-        prepared.oom_score_adj.is_some()
+        !crate::sys::LEAVES_ERRNO_ALONE
+            || prepared.oom_score_adj.is_some()
             || prepared.uid.is_some()
             || prepared.gid.is_some()
             || prepared.cgroup.is_some()

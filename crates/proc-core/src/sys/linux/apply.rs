@@ -9,22 +9,20 @@ pub(crate) use crate::sys::prepared::{Failure, Prepared, Step};
 
 use crate::{Resource, SessionMode};
 
-/// Makes a raw system call, which leaves `errno` alone: the parent may have it in the same place. `Err` is the error
-/// number.
+/// Makes a system call that leaves `errno` alone; `Err` is the error number.
 macro_rules! call {
     ($number:ident $(, $argument:expr)*) => {{
         // SAFETY: the arguments are numbers, or pointers to live values of the kernel's layout.
-        let result = unsafe { syscalls::syscall!(syscalls::Sysno::$number $(, $argument)*) };
-        result.map_err(|error| error.into_raw())
+        unsafe { super::raw::system_call(libc::$number, &[$($argument as usize),*]) }
     }};
 }
 
 /// The 32-bit calls where the plain names still mean 16-bit ids.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 macro_rules! id_call {
-    (setgroups $(, $argument:expr)*) => { call!(setgroups32 $(, $argument)*) };
-    (setresgid $(, $argument:expr)*) => { call!(setresgid32 $(, $argument)*) };
-    (setresuid $(, $argument:expr)*) => { call!(setresuid32 $(, $argument)*) };
+    (SYS_setgroups $(, $argument:expr)*) => { call!(SYS_setgroups32 $(, $argument)*) };
+    (SYS_setresgid $(, $argument:expr)*) => { call!(SYS_setresgid32 $(, $argument)*) };
+    (SYS_setresuid $(, $argument:expr)*) => { call!(SYS_setresuid32 $(, $argument)*) };
 }
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
 macro_rules! id_call {
@@ -37,10 +35,10 @@ impl Prepared {
         let at = |step, index| move |errno| Failure { step, index, errno };
         reset_signals().map_err(at(Step::Signals, 0))?;
         match self.session {
-            SessionMode::Group => call!(setpgid, 0, 0)
+            SessionMode::Group => call!(SYS_setpgid, 0, 0)
                 .map_err(at(Step::Session, 0))
                 .map(drop)?,
-            SessionMode::Session => call!(setsid).map_err(at(Step::Session, 0)).map(drop)?,
+            SessionMode::Session => call!(SYS_setsid).map_err(at(Step::Session, 0)).map(drop)?,
             SessionMode::Inherit => {}
         }
         if let Some(procs) = self.cgroup {
@@ -50,20 +48,20 @@ impl Prepared {
             set_oom_score_adj(adjust).map_err(at(Step::OomScoreAdj, 0))?;
         }
         if let Some(nice) = self.nice {
-            call!(setpriority, libc::PRIO_PROCESS, 0, nice).map_err(at(Step::Nice, 0))?;
+            call!(SYS_setpriority, libc::PRIO_PROCESS, 0, nice).map_err(at(Step::Nice, 0))?;
         }
         if let Some(priority) = self.io_priority {
             // 1 is IOPRIO_WHO_PROCESS, 0 is the caller.
-            call!(ioprio_set, 1, 0, priority).map_err(at(Step::IoPriority, 0))?;
+            call!(SYS_ioprio_set, 1, 0, priority).map_err(at(Step::IoPriority, 0))?;
         }
         if let Some(cpus) = &self.cpus {
-            call!(sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr())
+            call!(SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr())
                 .map_err(at(Step::CpuAffinity, 0))?;
         }
         for (index, (resource, soft, hard)) in self.limits.iter().enumerate() {
             let limit = [*soft, *hard];
             call!(
-                prlimit64,
+                SYS_prlimit64,
                 0,
                 *resource,
                 limit.as_ptr(),
@@ -72,11 +70,12 @@ impl Prepared {
             .map_err(at(Step::Limit, index.min(255) as u8))?;
         }
         if let Some(umask) = self.umask {
-            call!(umask, umask).map_err(at(Step::Umask, 0))?;
+            call!(SYS_umask, umask).map_err(at(Step::Umask, 0))?;
         }
         self.become_user()?;
         if self.no_new_privs {
-            call!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map_err(at(Step::NoNewPrivs, 0))?;
+            call!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                .map_err(at(Step::NoNewPrivs, 0))?;
         }
         if self.close_fds {
             close_on_exec_from(3).map_err(at(Step::CloseFds, 0))?;
@@ -94,13 +93,13 @@ impl Prepared {
             }
         };
         if let Some(groups) = &self.groups {
-            id_call!(setgroups, groups.len(), groups.as_ptr()).map_err(at(Step::Groups))?;
+            id_call!(SYS_setgroups, groups.len(), groups.as_ptr()).map_err(at(Step::Groups))?;
         }
         if let Some(gid) = self.gid {
-            id_call!(setresgid, gid, gid, gid).map_err(at(Step::Group))?;
+            id_call!(SYS_setresgid, gid, gid, gid).map_err(at(Step::Group))?;
         }
         if let Some(uid) = self.uid {
-            id_call!(setresuid, uid, uid, uid).map_err(at(Step::User))?;
+            id_call!(SYS_setresuid, uid, uid, uid).map_err(at(Step::User))?;
         }
         Ok(())
     }
@@ -140,7 +139,7 @@ fn reset_signals() -> Result<(), i32> {
         }
         // Asking first and setting only what is not default is not cheaper: both are one call.
         call!(
-            rt_sigaction,
+            SYS_rt_sigaction,
             signal as c_int,
             default.as_ptr(),
             old.as_mut_ptr(),
@@ -149,7 +148,7 @@ fn reset_signals() -> Result<(), i32> {
     }
     let none = [0u64; 1];
     call!(
-        rt_sigprocmask,
+        SYS_rt_sigprocmask,
         libc::SIG_SETMASK,
         none.as_ptr(),
         std::ptr::null::<u64>(),
@@ -159,13 +158,13 @@ fn reset_signals() -> Result<(), i32> {
 }
 
 fn write(fd: RawFd, bytes: &[u8]) -> Result<(), i32> {
-    call!(write, fd, bytes.as_ptr(), bytes.len()).map(drop)
+    call!(SYS_write, fd, bytes.as_ptr(), bytes.len()).map(drop)
 }
 
 fn set_oom_score_adj(adjust: i32) -> Result<(), i32> {
     let path = c"/proc/self/oom_score_adj";
     let fd = call!(
-        openat,
+        SYS_openat,
         libc::AT_FDCWD,
         path.as_ptr(),
         libc::O_WRONLY | libc::O_CLOEXEC,
@@ -188,25 +187,25 @@ fn set_oom_score_adj(adjust: i32) -> Result<(), i32> {
         text[at] = b'-';
     }
     let written = write(fd as RawFd, &text[at..]);
-    let _closing_cannot_matter = call!(close, fd);
+    let _closing_cannot_matter = call!(SYS_close, fd);
     written
 }
 
 /// Marks every descriptor from `first` up close-on-exec.
 fn close_on_exec_from(first: u32) -> Result<(), i32> {
-    match call!(close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
+    match call!(SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
         // Before Linux 5.11: one by one, as far as the limit says there can be any.
         Err(libc::ENOSYS | libc::EINVAL) => {
             let mut limit = [0u64; 2];
             call!(
-                prlimit64,
+                SYS_prlimit64,
                 0,
                 libc::RLIMIT_NOFILE,
                 std::ptr::null::<u64>(),
                 limit.as_mut_ptr()
             )?;
             for fd in first..limit[0].min(1 << 20) as u32 {
-                let _not_open = call!(fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC);
+                let _not_open = call!(SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC);
             }
             Ok(())
         }

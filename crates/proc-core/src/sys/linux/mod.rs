@@ -10,6 +10,9 @@ pub(crate) mod invocation;
 pub(crate) mod launch;
 pub(crate) mod pidfd;
 pub(crate) mod pidfs;
+pub(crate) mod raw;
 pub(crate) mod sched;
 pub(crate) mod stat;
 pub(crate) mod table;
+
+pub(crate) use raw::LEAVES_ERRNO_ALONE;

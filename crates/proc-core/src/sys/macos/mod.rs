@@ -14,3 +14,6 @@ pub(crate) mod pidfs;
 pub(crate) mod sched;
 pub(crate) mod stat;
 pub(crate) mod table;
+
+/// The calls of a child are libc's.
+pub(crate) const LEAVES_ERRNO_ALONE: bool = false;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use libc::{c_int, c_void};
-use syscalls::{Sysno, syscall};
+use proc_core::system_call;
 
 use crate::sys::child::Pointers;
 
@@ -14,8 +14,7 @@ use crate::sys::child::Pointers;
 macro_rules! call {
     ($number:ident $(, $argument:expr)*) => {{
         // SAFETY: the arguments are numbers, or pointers to live values of the kernel's layout.
-        let result = unsafe { syscall!(Sysno::$number $(, $argument)*) };
-        result.map_err(|error| error.into_raw())
+        unsafe { system_call(libc::$number, &[$($argument as usize),*]) }
     }};
 }
 
@@ -46,38 +45,39 @@ pub(crate) unsafe fn begin(
 /// Puts `from` at the exact number `to`, kept open over exec.
 pub(crate) fn dup(from: RawFd, to: RawFd) -> Result<(), i32> {
     let done = if from == to {
-        call!(fcntl, to, libc::F_SETFD, 0)
+        call!(SYS_fcntl, to, libc::F_SETFD, 0)
     } else {
-        call!(dup3, from, to, 0)
+        call!(SYS_dup3, from, to, 0)
     };
     done.map(drop)
 }
 
 /// Makes the terminal at this number the controlling one of the session that this process leads.
 pub(crate) fn control_terminal(fd: RawFd) -> Result<(), i32> {
-    call!(ioctl, fd, libc::TIOCSCTTY, 0).map(drop)
+    call!(SYS_ioctl, fd, libc::TIOCSCTTY, 0).map(drop)
 }
 
 /// Enters a directory.
 pub(crate) fn enter(path: &CStr) -> Result<(), i32> {
-    call!(chdir, path.as_ptr()).map(drop)
+    call!(SYS_chdir, path.as_ptr()).map(drop)
 }
 
 /// Returns the process's number, asked anew.
 pub(crate) fn own_pid() -> u32 {
-    call!(getpid).map_or(0, |pid| pid as u32)
+    call!(SYS_getpid).map_or(0, |pid| pid as u32)
 }
 
 /// Executes a program; returns only if that failed. Both arrays must end with null.
 pub(crate) fn execute(program: &CStr, argv: &Pointers, envp: &Pointers) -> i32 {
-    call!(execve, program.as_ptr(), argv.as_ptr(), envp.as_ptr()).map_or_else(|error| error, |_| 0)
+    call!(SYS_execve, program.as_ptr(), argv.as_ptr(), envp.as_ptr())
+        .map_or_else(|error| error, |_| 0)
 }
 
 /// Waits for one byte: `false` at the end of file.
 pub(crate) fn wait(fd: RawFd) -> bool {
     let mut byte = 0_u8;
     loop {
-        match call!(read, fd, &raw mut byte, 1) {
+        match call!(SYS_read, fd, &raw mut byte, 1) {
             Err(libc::EINTR) => {}
             read => return read == Ok(1),
         }
@@ -86,17 +86,17 @@ pub(crate) fn wait(fd: RawFd) -> bool {
 
 /// Writes a short message whole: a pipe takes what is below PIPE_BUF in one piece.
 pub(crate) fn write(fd: RawFd, bytes: &[u8]) {
-    let _nobody_reads = call!(write, fd, bytes.as_ptr(), bytes.len());
+    let _nobody_reads = call!(SYS_write, fd, bytes.as_ptr(), bytes.len());
 }
 
 pub(crate) fn close(fd: RawFd) {
-    let _not_open = call!(close, fd);
+    let _not_open = call!(SYS_close, fd);
 }
 
 /// Ends without running anybody's exit handlers.
 pub(crate) fn leave() -> ! {
     loop {
-        let _never_returns = call!(exit_group, 127);
+        let _never_returns = call!(SYS_exit_group, 127);
     }
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn leave() -> ! {
 fn block_all() -> u64 {
     let (all, mut old) = (u64::MAX, 0_u64);
     let _valid = call!(
-        rt_sigprocmask,
+        SYS_rt_sigprocmask,
         libc::SIG_SETMASK,
         &raw const all,
         &raw mut old,
@@ -115,5 +115,11 @@ fn block_all() -> u64 {
 
 fn restore(old: u64) {
     let none = std::ptr::null_mut::<u64>();
-    let _valid = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const old, none, 8);
+    let _valid = call!(
+        SYS_rt_sigprocmask,
+        libc::SIG_SETMASK,
+        &raw const old,
+        none,
+        8
+    );
 }
