@@ -88,6 +88,24 @@ fn what_is_not_ready_in_time_is_code_124() {
 }
 
 #[test]
+fn a_stop_that_leaves_somebody_is_code_6_and_names_him() {
+    let project = TestProject::new(
+        "[service.deaf]\ncommand = \"sh -c 'trap \\\"\\\" TERM; echo up; sleep 1000'\"\n\
+         ready = { log = \"up\" }\nstop = { steps = [\"TERM/100ms\"] }\n",
+    );
+    project.ok(&["up", "-d"]);
+    let pid = project.pid("deaf");
+    for verb in [&["stop", "deaf"][..], &["down"]] {
+        let done = project.proc(verb);
+        assert_eq!(done.code, 6, "{done:?}");
+        let told = format!("pid {pid} (sh) of `deaf` survived: did not end on TERM");
+        assert!(done.stderr.contains(&told), "{told} is not in {done:?}");
+    }
+    project.ok(&["kill", &pid.to_string(), "--signal", "KILL"]);
+    project.ok(&["down"]);
+}
+
+#[test]
 fn a_supervisor_that_is_killed_comes_back_with_the_same_services() {
     let project = TestProject::new(WEB);
     project.ok(&["up", "-d"]);
