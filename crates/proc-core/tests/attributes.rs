@@ -378,6 +378,33 @@ fn what_the_kernel_keeps_with_the_memory_needs_a_copy() {
     }
 }
 
+/// The kernel keeps with the memory, which the child borrows, that it belonged to a change of user: without care the
+/// caller would leave no core dump any more, and could not be looked into.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_of_another_user_leaves_its_parent_dumpable() {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+    if !is_root() {
+        eprintln!("SKIP a_child_of_another_user_leaves_its_parent_dumpable: needs root");
+        return;
+    }
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
+    let attributes = Attributes {
+        user: Some("nobody".into()),
+        ..Attributes::default()
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    assert_eq!(run(&attributes, "id -un").unwrap(), "nobody");
+                }
+            });
+        }
+    });
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
+}
+
 #[test]
 fn io_priority_is_set() {
     let priority = Some(IoPriority {

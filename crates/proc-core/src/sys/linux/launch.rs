@@ -7,6 +7,9 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
 use libc::{c_char, c_int, c_long, c_void};
 
@@ -47,6 +50,7 @@ pub(crate) fn launch(
         fault: None,
     };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let _dumpable = (prepared.uid.is_some() || prepared.gid.is_some()).then(Dumpable::keep);
     let old = block_all();
     // SAFETY: `child` runs on a stack of its own, which (with `shared` and all it points to) outlives it, because
     // CLONE_VFORK suspends us until it has called exec or `_exit`. All signals are blocked, so no handler of ours
@@ -66,6 +70,33 @@ pub(crate) fn launch(
         Some(fault) => {
             reap(pid);
             Err(LaunchError::Fault(fault))
+        }
+    }
+}
+
+/// Puts back what a child that changes its user takes from the memory that it borrows: that a core may be dumped of it.
+struct Dumpable {
+    before: Option<DumpableBehavior>,
+    /// Two at once would each take what the other's child has left for what was there before.
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Dumpable {
+    fn keep() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            before: dumpable_behavior().ok(),
+            _alone: alone,
+        }
+    }
+}
+
+impl Drop for Dumpable {
+    fn drop(&mut self) {
+        if self.before == Some(DumpableBehavior::Dumpable) {
+            // It cannot fail: the value is one that may be set.
+            let _kept = set_dumpable_behavior(DumpableBehavior::Dumpable);
         }
     }
 }
