@@ -36,7 +36,9 @@ pub(crate) fn raise() -> Option<Raised> {
 pub(crate) fn restore(raised: &Raised) {
     match raised {
         Raised::Policy(policy, priority) => {
-            set(*policy, *priority);
+            // The flag may be taken back with privileges only, and says nothing at a usual priority.
+            let _lowering_is_allowed =
+                set(*policy, *priority) || set(*policy | RESET_ON_FORK, *priority);
         }
         Raised::Nice(nice) => {
             let _lowering_is_allowed = setpriority_process(None, *nice);
@@ -47,4 +49,48 @@ pub(crate) fn restore(raised: &Raised) {
 fn set(policy: libc::c_int, priority: libc::c_int) -> bool {
     // SAFETY: as in `raise`; `struct sched_param` begins with the priority and has nothing else on Linux.
     unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> libc::c_int {
+        // SAFETY: a number; 0 is the calling thread.
+        unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) as libc::c_int }
+    }
+
+    /// In a thread, whose priority and user are its own as far as the kernel goes.
+    fn raised_and_restored(between: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::spawn(|| {
+            let before = (policy(), getpriority_process(None).unwrap());
+            let Some(raised) = raise() else {
+                eprintln!("SKIP raised_and_restored: no priority may be raised here");
+                return;
+            };
+            assert_ne!((policy(), getpriority_process(None).unwrap()), before);
+            between();
+            restore(&raised);
+            let after = (
+                policy() & !RESET_ON_FORK,
+                getpriority_process(None).unwrap(),
+            );
+            assert_eq!(after, before, "{raised:?}");
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_raised_priority_is_put_back() {
+        raised_and_restored(|| {});
+    }
+
+    /// As for a user whose limit lets him raise it: the kernel lets nobody without privileges take `RESET_ON_FORK` back.
+    #[test]
+    fn putting_it_back_needs_no_privileges() {
+        raised_and_restored(|| {
+            // SAFETY: numbers; the raw call changes the user of this thread alone.
+            unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        });
+    }
 }
