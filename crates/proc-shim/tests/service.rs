@@ -72,6 +72,36 @@ fn a_failed_start_names_the_attribute_and_leaves_nothing() {
             "limits.nofile",
             "18446744073709551614",
         ),
+        (
+            with(&|s| {
+                let limit = Limit::both(Resource::Nofile, Some(5));
+                s.attributes.limits = vec![Limit {
+                    soft: Some(10),
+                    ..limit
+                }];
+            }),
+            FailureKind::Attribute,
+            "limits.nofile",
+            "10:5",
+        ),
+        (
+            with(&|s| s.attributes.groups = vec!["no-group".into()]),
+            FailureKind::Attribute,
+            "groups",
+            "no-group",
+        ),
+        (
+            with(&|s| s.attributes.umask = Some(0o1777)),
+            FailureKind::Attribute,
+            "umask",
+            "1777",
+        ),
+        (
+            with(&|s| s.attributes.oom_score_adj = Some(1001)),
+            FailureKind::Attribute,
+            "oom_score_adj",
+            "1001",
+        ),
     ];
     for (spec, kind, what, value) in cases {
         let failure = shim.start_fails(spec);
