@@ -305,60 +305,6 @@ fn descriptors_of_the_shim_do_not_leak() {
 }
 
 #[test]
-fn what_the_kernel_keeps_with_the_memory_stays_the_shims_own() {
-    let mut shim = Shim::new();
-    let keeper = shim.status().shim.unwrap().pid;
-    let adjustment = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
-        text.trim().parse::<i32>().unwrap()
-    };
-    let before = adjustment(keeper);
-    let wanted = before.max(0) + 21;
-    let mut spec = sh("exec sleep 1000");
-    spec.attributes.oom_score_adj = Some(wanted);
-    let running = shim.start(spec);
-    assert_eq!(adjustment(running.identity.pid), wanted);
-    assert_eq!(adjustment(keeper), before);
-    shim.stop("KILL");
-}
-
-#[test]
-fn starts_leave_neither_descriptors_nor_memory_behind() {
-    let mut shim = Shim::new();
-    let keeper = shim.status().shim.unwrap().pid;
-    let holds = || {
-        let fds = std::fs::read_dir(format!("/proc/{keeper}/fd")).unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
-        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
-        let kib = size.unwrap().split_whitespace().next().unwrap();
-        (fds.count(), kib.parse::<u64>().unwrap())
-    };
-    let round = |shim: &mut Shim| {
-        shim.start(sh("exit 0"));
-        shim.exited();
-        shim.tree_empty();
-        // One that fails before the gate, and one that fails behind it.
-        let mut spec = sh("exit 0");
-        spec.attributes.limits = vec![Limit {
-            resource: Resource::Nofile,
-            soft: Some(20),
-            hard: Some(10),
-        }];
-        shim.start_fails(spec);
-        shim.start_fails(command(&["no-such-program"]));
-    };
-    round(&mut shim);
-    let (fds, kib) = holds();
-    for _ in 0..100 {
-        round(&mut shim);
-    }
-    let (fds_after, kib_after) = holds();
-    assert_eq!(fds_after, fds);
-    // A single stack of a child is 64 KiB.
-    assert!(kib_after < kib + 1024, "{kib} KiB, then {kib_after}");
-}
-
-#[test]
 fn logs_are_byte_exact_up_to_the_last_unterminated_line() {
     let mut shim = Shim::new();
     let script =
