@@ -327,7 +327,20 @@ impl EventStream {
 
     /// Returns what can be had without waiting.
     pub fn try_next(&mut self) -> Option<Event> {
-        let event = self.backlog.pop_front()?;
+        use broadcast::error::TryRecvError;
+        let event = match self.backlog.pop_front() {
+            Some(event) => event,
+            None => loop {
+                match self.live.try_recv() {
+                    Ok(event) if event.seq <= self.last => {}
+                    Ok(event) => break event,
+                    // What was missed is in the journal, for which one has to wait: better none than a gap.
+                    Err(TryRecvError::Lagged(_) | TryRecvError::Empty | TryRecvError::Closed) => {
+                        return None;
+                    }
+                }
+            },
+        };
         self.last = event.seq;
         Some(event)
     }

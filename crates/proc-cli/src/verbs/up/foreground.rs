@@ -97,7 +97,12 @@ impl Up<'_> {
         let mut listening = true;
         loop {
             tokio::select! {
-                finished = handle.finished() => return finished,
+                finished = handle.finished() => {
+                    while let Some(event) = events.as_mut().and_then(EventStream::try_next) {
+                        self.tell(&event);
+                    }
+                    return finished;
+                }
                 (name, options) = signals.next() => self.stop(name, options),
                 lost = &mut deaf, if listening => {
                     listening = false;
