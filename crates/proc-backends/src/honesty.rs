@@ -523,6 +523,22 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_a_users_journal_may_lose_are_told_before_anything_starts() {
+        let mut spec = service();
+        spec.command = None;
+        spec.unit = Some("web.service".into());
+        let told = |spec: &ServiceSpec| {
+            let mut found = audit(spec).into_iter();
+            found.any(|f| {
+                f.level == Level::Downgrade && f.message.contains("missing from the journal")
+            })
+        };
+        assert!(!told(&spec), "the machine's journal loses none");
+        spec.scope = Some(Scope::User);
+        assert!(told(&spec), "{:?}", audit(&spec));
+    }
+
+    #[test]
     fn which_process_is_the_service_is_the_managers_choice() {
         let mut spec = service();
         spec.pid_file = Some("/run/web.pid".into());
