@@ -145,6 +145,17 @@ impl LogWriter {
         self.stats
     }
 
+    /// Ends, and waits until the closed files at work are compressed: nothing touches the directory afterwards.
+    ///
+    /// Dropping the writer does not wait. Whoever then removes the directory may find a file in it that was not there.
+    pub fn finish(self) {
+        #[cfg(feature = "compress")]
+        if let Some(compressor) = self.compressor {
+            // What cannot be compressed stays as it is, and readable; so it does after a panic.
+            let _ended = compressor.join();
+        }
+    }
+
     /// Chooses whether closed files are compressed by a thread of this process (the default) or
     /// left for the caller to hand to [`compress_closed`](crate::compress_closed).
     pub fn compress_in_background(&mut self, yes: bool) {

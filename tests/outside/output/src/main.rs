@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 0..2000 {
         log.write(format!("line {number}\n").as_bytes());
     }
-    drop(log);
+    log.finish();
     let mut reader = LogReader::new();
     reader.add(&dir, "web-1")?;
     let entries: Vec<_> = reader
