@@ -7,15 +7,9 @@ use libc::c_int;
 
 pub(crate) use crate::sys::prepared::{Failure, Prepared, Step};
 
-use crate::{Resource, SessionMode};
+use super::raw::call;
 
-/// Makes a system call that leaves `errno` alone; `Err` is the error number.
-macro_rules! call {
-    ($number:ident $(, $argument:expr)*) => {{
-        // SAFETY: the arguments are numbers, or pointers to live values of the kernel's layout.
-        unsafe { super::raw::system_call(libc::$number, &[$($argument as usize),*]) }
-    }};
-}
+use crate::{Resource, SessionMode};
 
 /// The 32-bit calls where the plain names still mean 16-bit ids.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]

@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
-use libc::{c_char, c_int, c_long, c_void};
+use libc::{c_char, c_int, c_void};
 
 use super::apply::Prepared;
+use super::raw::call;
 pub(crate) use crate::sys::spawn::{Fault, LaunchError};
 
 use crate::sys::spawn::{Action, Plan, pointers};
@@ -104,30 +105,14 @@ impl Drop for Dumpable {
 /// Blocks every signal, libc's own included, and returns the mask from before.
 fn block_all() -> u64 {
     let (all, mut old) = (u64::MAX, 0u64);
-    // SAFETY: both are live masks of the kernel's size.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const all,
-            &raw mut old,
-            8usize,
-        )
-    };
+    let (all, old_mask) = (&raw const all, &raw mut old);
+    let _masks_of_the_kernels_size = call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, all, old_mask, 8);
     old
 }
 
 fn restore(old: &u64) {
-    // SAFETY: `old` is a live mask of the kernel's size.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            ptr::from_ref(old),
-            ptr::null_mut::<u64>(),
-            8usize,
-        )
-    };
+    let (old, none) = (ptr::from_ref(old), ptr::null_mut::<u64>());
+    let _masks_of_the_kernels_size = call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, old, none, 8);
 }
 
 fn reap(pid: c_int) {
@@ -153,59 +138,36 @@ fn steps(shared: &Shared<'_>) -> Fault {
         return Fault::Attribute(failure);
     }
     for action in shared.actions {
-        let (result, fault): (c_long, fn(i32) -> Fault) = match action {
-            Action::Dup(from, to) => (dup(*from, *to), Fault::Descriptors),
-            // SAFETY: a NUL-terminated path.
-            Action::Chdir(path) => (
-                unsafe { libc::syscall(libc::SYS_chdir, path.as_ptr()) },
-                Fault::Chdir,
-            ),
+        let done = match action {
+            Action::Dup(from, to) => dup(*from, *to).map_err(Fault::Descriptors),
+            Action::Chdir(path) => call!(SYS_chdir, path.as_ptr()).map_err(Fault::Chdir),
         };
-        if result < 0 {
-            return fault(errno());
+        if let Err(fault) = done {
+            return fault;
         }
     }
-    if shared.terminal {
-        // SAFETY: numbers only.
-        let done = unsafe {
-            libc::syscall(
-                libc::SYS_ioctl,
-                0 as c_long,
-                libc::TIOCSCTTY as c_long,
-                0 as c_long,
-            )
-        };
-        if done < 0 {
-            return Fault::Terminal(errno());
-        }
+    if shared.terminal
+        && let Err(errno) = call!(SYS_ioctl, 0, libc::TIOCSCTTY, 0)
+    {
+        return Fault::Terminal(errno);
     }
-    // SAFETY: NUL-terminated strings in null-terminated arrays, all alive in the suspended parent.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execve,
-            shared.program.as_ptr(),
-            shared.argv,
-            shared.envp,
-        )
-    };
-    Fault::Exec(errno())
+    // Strings that end with NUL in arrays that end with null, all alive in the suspended parent.
+    let executed = call!(
+        SYS_execve,
+        shared.program.as_ptr(),
+        shared.argv,
+        shared.envp
+    );
+    Fault::Exec(executed.err().unwrap_or(0))
 }
 
 /// `dup2` that also works where the numbers are the same: then only close-on-exec is taken off.
-fn dup(from: RawFd, to: RawFd) -> c_long {
-    // SAFETY: numbers only.
-    unsafe {
-        if from == to {
-            libc::syscall(libc::SYS_fcntl, from, libc::F_SETFD, 0 as c_long)
-        } else {
-            libc::syscall(libc::SYS_dup3, from, to, 0 as c_long)
-        }
+fn dup(from: RawFd, to: RawFd) -> Result<usize, i32> {
+    if from == to {
+        call!(SYS_fcntl, from, libc::F_SETFD, 0)
+    } else {
+        call!(SYS_dup3, from, to, 0)
     }
-}
-
-fn errno() -> i32 {
-    // SAFETY: the location is this thread's own; the child shares it with the parent thread, which is suspended.
-    unsafe { *libc::__errno_location() }
 }
 
 #[cfg(test)]

@@ -36,6 +36,15 @@ pub unsafe fn system_call(number: c_long, arguments: &[usize]) -> Result<usize, 
     }
 }
 
+/// Makes a system call that leaves `errno` alone; `Err` is the error number.
+macro_rules! call {
+    ($number:ident $(, $argument:expr)*) => {{
+        // SAFETY: the arguments are numbers, or pointers to live values of the kernel's layout.
+        unsafe { $crate::sys::raw::system_call(libc::$number, &[$($argument as usize),*]) }
+    }};
+}
+pub(crate) use call;
+
 #[cfg(target_arch = "x86_64")]
 unsafe fn enter(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let answer: isize;
