@@ -22,26 +22,34 @@ pub(crate) struct ClosedFiles {
 }
 
 impl ClosedFiles {
-    /// Finds the closed files of one stream, and clears away what a crash left half done.
-    pub(crate) fn scan(directory: &Directory, names: &Names) -> io::Result<Self> {
-        let mut files: Vec<Closed> = Vec::new();
+    /// Finds the closed files of each stream, and clears away what a crash left half done.
+    pub(crate) fn scan(directory: &Directory, streams: &[Names]) -> io::Result<Vec<Self>> {
+        let mut found: Vec<Vec<Closed>> = vec![Vec::new(); streams.len()];
         let mut stale = Vec::new();
-        directory.names(|name| match names.part(name) {
-            Some(Part::Closed(seq)) => files.push(Closed { seq, plain: true }),
-            Some(Part::ClosedGz(seq)) => files.push(Closed { seq, plain: false }),
-            Some(Part::Temporary(_)) => stale.push(name.to_owned()),
-            _ => {}
+        directory.names(|name| {
+            for (names, files) in streams.iter().zip(&mut found) {
+                match names.part(name) {
+                    Some(Part::Closed(seq)) => files.push(Closed { seq, plain: true }),
+                    Some(Part::ClosedGz(seq)) => files.push(Closed { seq, plain: false }),
+                    Some(Part::Temporary(_)) => stale.push(name.to_owned()),
+                    _ => {}
+                }
+            }
         })?;
         for name in stale {
             directory.remove(&name)?;
         }
+        Ok(found.into_iter().map(Self::of).collect())
+    }
+
+    fn of(mut files: Vec<Closed>) -> Self {
         // Where both exist, the compressor ended between its rename and its unlink, and the plain
         // one counts: it is the one known to be whole.
         files.sort_by_key(|file| (file.seq, !file.plain));
         files.dedup_by_key(|file| file.seq);
-        Ok(Self {
+        Self {
             files: files.into(),
-        })
+        }
     }
 
     pub(crate) fn last(&self) -> Option<Closed> {

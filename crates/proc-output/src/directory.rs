@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 
 /// An open directory.
 #[derive(Debug)]
@@ -60,6 +60,17 @@ impl Directory {
         }
     }
 
+    /// Fails where we may make no files: without permission, on a file system that is read-only.
+    pub(crate) fn check_writable(&self) -> io::Result<()> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        Ok(rustix::fs::accessat(
+            &self.fd,
+            ".",
+            access,
+            AtFlags::empty(),
+        )?)
+    }
+
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
     }
@@ -90,12 +101,11 @@ impl Directory {
 
     /// Calls `each` with every name that is valid UTF-8; ours all are.
     pub(crate) fn names(&self, mut each: impl FnMut(&str)) -> io::Result<()> {
-        for entry in rustix::fs::Dir::read_from(self.fd.as_fd())? {
-            if let Ok(name) = entry?.file_name().to_str() {
+        crate::sys::entries(self.fd.as_fd(), |name| {
+            if let Ok(name) = name.to_str() {
                 each(name);
             }
-        }
-        Ok(())
+        })
     }
 }
 

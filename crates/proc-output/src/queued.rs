@@ -100,11 +100,20 @@ impl QueuedWriter {
         options: &LogOptions,
     ) -> Result<Self, OpenLogError> {
         let log = LogWriter::new(dir, instance, stream, options)?;
-        Self::start(log).map_err(|source| OpenLogError::Io {
+        Self::new(log).map_err(|source| OpenLogError::Io {
             dir: dir.to_owned(),
             file: instance.to_owned(),
             source,
         })
+    }
+
+    /// Puts a queue, and a thread, before an open log.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no pipe or thread to be had.
+    pub fn new(log: LogWriter) -> io::Result<Self> {
+        Self::start(log)
     }
 
     fn start(log: impl Sink) -> io::Result<Self> {

@@ -126,9 +126,8 @@ pub(crate) struct TimesWriter {
 }
 
 impl TimesWriter {
-    /// Begins an empty sidecar in `file`, whatever it held.
+    /// Begins a sidecar in an empty file.
     pub(crate) fn begin(file: File, header: Header, limit: u64) -> io::Result<Self> {
-        file.set_len(0)?;
         let line = header.encode();
         file.write_all_at(line.as_bytes(), 0)?;
         let place = Place {

@@ -10,6 +10,8 @@ use proc_output::read::{LogReader, Query};
 use proc_output::{LogOptions, LogWriter, Stream};
 use proptest::prelude::*;
 
+const BOTH: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
 fn options() -> LogOptions {
     LogOptions {
         compress: false,
@@ -293,6 +295,48 @@ fn files_are_private_and_links_are_refused() {
             "{name:?}"
         );
     }
+}
+
+#[test]
+fn a_log_that_is_opened_for_later_is_made_when_there_is_something_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || LogWriter::new_each(dir.path(), "web", &BOTH, &options()).unwrap();
+    let [mut out, mut err] = <[LogWriter; 2]>::try_from(open()).unwrap();
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+    assert_eq!(reader(dir.path()).verify().unwrap(), []);
+    out.mark("run 1").unwrap();
+    err.write(b"bytes\n");
+    let made = [
+        "web.stderr.log",
+        "web.stderr.log.times",
+        "web.stdout.log",
+        "web.stdout.log.times",
+    ];
+    assert_eq!(names(dir.path()), made);
+    drop((out, err));
+    // What is there is continued, each stream at its own offset.
+    let offsets: Vec<u64> = open().iter().map(LogWriter::offset).collect();
+    assert_eq!(offsets, [0, 6]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut later =
+        LogWriter::new_each(elsewhere.path(), "web", &[Stream::Merged], &options()).unwrap();
+    later[0].housekeep();
+    assert_eq!(names(elsewhere.path()), ["web.log", "web.log.times"]);
+}
+
+#[test]
+fn a_directory_in_which_no_log_can_be_made_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("logs");
+    fs::write(&file, "no directory").unwrap();
+    let open = |dir: &Path| LogWriter::new_each(dir, "web", &BOTH, &options());
+    assert!(open(&file).is_err());
+    // Nobody, root included, makes a file here.
+    assert!(open(Path::new("/proc/self")).is_err());
+    let victim = dir.path().join("web.stderr.log");
+    std::os::unix::fs::symlink(&file, victim).unwrap();
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("web.stderr.log"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! splice(2), eventfd(2), inotify(7), and reads that never wait.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -11,6 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify::{
     CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
 };
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
@@ -102,6 +104,19 @@ impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Calls `each` with the name of every entry of a directory, without memory that grows with it.
+pub(crate) fn entries(directory: BorrowedFd<'_>, mut each: impl FnMut(&CStr)) -> io::Result<()> {
+    // A descriptor of its own: the kernel keeps with it how far a listing is.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listed = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 8192];
+    let mut entries = RawDir::new(listed, &mut buffer);
+    while let Some(entry) = entries.next() {
+        each(entry?.file_name());
+    }
+    Ok(())
 }
 
 /// Returns the device as `std::fs::Metadata` has it.

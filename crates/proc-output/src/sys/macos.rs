@@ -1,7 +1,7 @@
 //! kqueue(2) of files, pipes, and reads after poll(2): there is no splice, no eventfd and no inotify.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -93,6 +93,14 @@ impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.woken.as_fd()
     }
+}
+
+/// Calls `each` with the name of every entry of a directory.
+pub(crate) fn entries(directory: BorrowedFd<'_>, mut each: impl FnMut(&CStr)) -> io::Result<()> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        each(entry?.file_name());
+    }
+    Ok(())
 }
 
 /// Returns the device as `std::fs::Metadata` has it.

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -74,7 +75,7 @@ pub struct LogStats {
 /// again.
 #[derive(Debug)]
 pub struct LogWriter {
-    directory: Directory,
+    directory: Arc<Directory>,
     names: Names,
     options: LogOptions,
     limit: u64,
@@ -121,16 +122,54 @@ impl LogWriter {
         stream: Stream,
         options: &LogOptions,
     ) -> Result<Self, OpenLogError> {
+        let mut writers = Self::new_each(dir, instance, &[stream], options)?;
+        let mut writer = writers.pop().expect("one stream has one writer");
+        writer.make_live(now_ms()).map_err(|source| {
+            let file = writer.names.live().to_owned();
+            let dir = dir.to_owned();
+            OpenLogError::Io { dir, file, source }
+        })?;
+        Ok(writer)
+    }
+
+    /// Opens the logs of several streams after one look at the directory, without making files.
+    ///
+    /// A live file that is there is continued as [`new`](Self::new) does; one that is missing is made by the first bytes,
+    /// the first mark or [`housekeep`](Self::housekeep). The writers are in the order of `streams`, none of which may be
+    /// there twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), for the first stream that fails. A directory in which no file can be made is one, a full disk
+    /// is not.
+    pub fn new_each(
+        dir: &Path,
+        instance: &str,
+        streams: &[Stream],
+        options: &LogOptions,
+    ) -> Result<Vec<Self>, OpenLogError> {
         if !names::valid(instance) {
             return Err(OpenLogError::Name(instance.to_owned()));
         }
-        let names = Names::new(instance, stream);
-        let file = names.live().to_owned();
-        Self::open(dir, names, options).map_err(|source| OpenLogError::Io {
+        let names: Vec<Names> = streams
+            .iter()
+            .map(|stream| Names::new(instance, *stream))
+            .collect();
+        let failed = |file: &str, source| OpenLogError::Io {
             dir: dir.to_owned(),
-            file,
+            file: file.to_owned(),
             source,
+        };
+        let (directory, closed) = recover::survey(dir, &names).map_err(|source| {
+            let first = names.first().map_or("", Names::live);
+            failed(first, source)
+        })?;
+        let each = names.into_iter().zip(closed);
+        each.map(|(names, closed)| {
+            let file = names.live().to_owned();
+            Self::open(&directory, names, closed, options).map_err(|source| failed(&file, source))
         })
+        .collect()
     }
 
     /// Returns the offset of the next byte: all bytes kept since the first run of the instance.
@@ -232,9 +271,7 @@ impl LogWriter {
         if full || self.too_old(now) {
             self.rotate(now)?;
         }
-        if self.live.is_none() {
-            self.begin(now)?;
-        }
+        self.make_live(now)?;
         let timestamps = self.options.timestamps;
         let offset = self.offset;
         let Some(live) = self.live.as_mut() else {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -15,12 +16,25 @@ use crate::names::Names;
 use crate::options::LogOptions;
 use crate::times::{Header, TimesReader, TimesWriter, What};
 
+/// Opens a directory, and finds in it the closed files of each of these streams.
+pub(super) fn survey(
+    dir: &Path,
+    streams: &[Names],
+) -> io::Result<(Arc<Directory>, Vec<ClosedFiles>)> {
+    let directory = Directory::create(dir)?;
+    let closed = ClosedFiles::scan(&directory, streams)?;
+    Ok((Arc::new(directory), closed))
+}
+
 impl LogWriter {
-    pub(super) fn open(dir: &Path, names: Names, options: &LogOptions) -> io::Result<Self> {
-        let directory = Directory::create(dir)?;
-        let closed = ClosedFiles::scan(&directory, &names)?;
+    pub(super) fn open(
+        directory: &Arc<Directory>,
+        names: Names,
+        closed: ClosedFiles,
+        options: &LogOptions,
+    ) -> io::Result<Self> {
         let mut writer = Self {
-            directory,
+            directory: Arc::clone(directory),
             names,
             limit: options.file_limit(),
             options: options.clone(),
@@ -36,12 +50,13 @@ impl LogWriter {
             compressor: None,
             background: true,
         };
-        writer.recover(now_ms())?;
+        writer.recover()?;
         Ok(writer)
     }
 
-    /// Continues what is on disk, whatever the last writer was doing when it ended.
-    fn recover(&mut self, now: i64) -> io::Result<()> {
+    /// Continues what is on disk, whatever the last writer was doing when it ended. A live file that is not there is left
+    /// to the first who has something to write.
+    fn recover(&mut self) -> io::Result<()> {
         self.seq = self.closed.last().map_or(1, |file| file.seq + 1);
         let live = self.directory.open_read(self.names.live())?;
         // A rotation that got no further than renaming the log.
@@ -74,9 +89,9 @@ impl LogWriter {
                 self.offset = self.offset.max(end);
                 self.stats.dropped_bytes = self.stats.dropped_bytes.max(dropped);
             }
-            return self.begin(now);
+            return self.directory.check_writable();
         }
-        self.resume(now)
+        self.resume(now_ms())
     }
 
     /// Continues the live file.

@@ -132,6 +132,14 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Begins the live file where there is none.
+    pub(super) fn make_live(&mut self, now: i64) -> io::Result<()> {
+        if self.live.is_none() {
+            self.begin(now)?;
+        }
+        Ok(())
+    }
+
     /// Begins an empty live file with its sidecar.
     pub(super) fn begin(&mut self, now: i64) -> io::Result<()> {
         let header = Header {
@@ -157,7 +165,7 @@ impl LogWriter {
     pub(super) fn begin_times(&self, header: Header) -> io::Result<TimesWriter> {
         let file = self
             .directory
-            .open_write(&self.names.times(), OFlags::RDWR)?;
+            .open_write(&self.names.times(), OFlags::RDWR | OFlags::TRUNC)?;
         TimesWriter::begin(file, header, self.times_limit())
     }
 
