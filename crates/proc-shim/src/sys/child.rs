@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 
 use libc::{c_char, c_int, c_void};
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::calls::{self, close, leave, wait, write};
 pub(crate) use super::calls::{control_terminal, dup, enter, execute, own_pid};
@@ -31,11 +32,8 @@ struct Shared<T> {
     /// The other end of the gate, which must not keep it open if the shim dies.
     gate_in: RawFd,
     report: RawFd,
-    _stack: Vec<u128>,
+    _stack: Stack,
 }
-
-/// Far more than the few frames of a child need, of which only what is touched is there.
-const STACK: usize = 64 * 1024 / size_of::<u128>();
 
 /// A child that may not have executed its program yet. What it may touch is leaked unless it is [finished](Self::finish).
 #[derive(Debug)]
@@ -57,8 +55,8 @@ impl<T: Errand> Embryo<T> {
         let (gate_out, gate) = super::pipe()?;
         let report_in = fcntl_dupfd_cloexec(&report_in, above)?;
         let gate_out = fcntl_dupfd_cloexec(&gate_out, above)?;
-        let mut stack = vec![0_u128; STACK];
-        let top = stack.as_mut_ptr_range().end;
+        let stack = Stack::new()?;
+        let top = stack.top();
         let shared = NonNull::from(Box::leak(Box::new(Shared {
             errand,
             gate: gate_out.as_raw_fd(),
@@ -68,8 +66,7 @@ impl<T: Errand> Embryo<T> {
         })));
         // SAFETY: `run` gets what it expects, on the free end of a stack that lives as long as `shared`: until the
         // report has ended. It never returns or unwinds.
-        let begun =
-            unsafe { calls::begin(run::<T>, top.cast(), shared.as_ptr().cast(), own_memory) };
+        let begun = unsafe { calls::begin(run::<T>, top, shared.as_ptr().cast(), own_memory) };
         let pid = begun.inspect_err(|_| {
             // SAFETY: it came from a box, and there is no child that could touch it.
             drop(unsafe { Box::from_raw(shared.as_ptr()) });
@@ -131,6 +128,33 @@ extern "C" fn run<T: Errand>(shared: *mut c_void) -> c_int {
     };
     write(shared.report, &message);
     leave()
+}
+
+/// What a child uses as its stack: pages of their own, gone as a whole when it does not need them any more.
+struct Stack(NonNull<c_void>);
+
+/// Far more than the few frames of a child need, of which only what is touched is there.
+const STACK: usize = 64 * 1024;
+
+impl Stack {
+    fn new() -> io::Result<Self> {
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: a new mapping at a place of the kernel's choice, which is nobody else's.
+        let pages = unsafe { mmap_anonymous(std::ptr::null_mut(), STACK, access, flags) }?;
+        Ok(Self(NonNull::new(pages).ok_or(io::ErrorKind::OutOfMemory)?))
+    }
+
+    /// Returns where it begins: at its end.
+    fn top(&self) -> *mut c_void {
+        self.0.as_ptr().wrapping_byte_add(STACK)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping; who drops it knows that no child stands on it.
+        let _unmapped = unsafe { munmap(self.0.as_ptr(), STACK) };
+    }
 }
 
 /// The addresses of strings that end with NUL, ended by null, as `execve` takes them.
