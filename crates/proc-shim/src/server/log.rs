@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use proc_output::{LogOptions, LogStats, LogWriter, OnFull, OpenLogError, QueuedWriter, Stream};
+use proc_output::{LogOptions, LogStats, LogWriter, OnFull, OpenLogError, QueuedWriter};
 
 /// Where the bytes of a stream go.
 #[derive(Debug)]
@@ -17,20 +17,29 @@ pub(super) enum Log {
 }
 
 impl Log {
-    pub(super) fn open(
+    /// Opens one for each stream that the options have.
+    pub(super) fn open_each(
         dir: &Path,
         instance: &str,
-        stream: Stream,
         options: &LogOptions,
-    ) -> Result<Self, OpenLogError> {
+    ) -> Result<Vec<Self>, OpenLogError> {
+        let writers = LogWriter::new_each(dir, instance, options.streams(), options)?;
         // A service that writes its file itself has no pipe in which bytes could wait.
-        if options.on_full == OnFull::Drop && !options.direct {
-            return QueuedWriter::open(dir, instance, stream, options).map(Self::Drop);
-        }
-        let mut writer = LogWriter::new(dir, instance, stream, options)?;
-        // A shim may be killed at any moment; the pipe is kept by others, this memory is not.
-        writer.always_splice();
-        Ok(Self::Block(Box::new(writer)))
+        let queued = options.on_full == OnFull::Drop && !options.direct;
+        let each = writers.into_iter().map(|mut writer| {
+            if queued {
+                return QueuedWriter::new(writer).map(Self::Drop);
+            }
+            // A shim may be killed at any moment; the pipe is kept by others, this memory is not.
+            writer.always_splice();
+            Ok(Self::Block(Box::new(writer)))
+        });
+        each.collect::<io::Result<_>>()
+            .map_err(|source| OpenLogError::Io {
+                dir: dir.to_owned(),
+                file: instance.to_owned(),
+                source,
+            })
     }
 
     pub(super) fn splice_from(&mut self, pipe: BorrowedFd<'_>, max: usize) -> io::Result<usize> {

@@ -6,6 +6,7 @@ mod exec;
 mod follow;
 mod input;
 mod life;
+mod lock;
 mod log;
 mod pace;
 mod recorder;
@@ -15,7 +16,7 @@ mod streams;
 mod tree;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -120,7 +121,7 @@ struct Shim {
     children: OwnedFd,
     listener: OwnedFd,
     /// Held for life: no second shim for this instance.
-    _lock: File,
+    _lock: OwnedFd,
     identity: Option<Identity>,
     /// What a service starts with that names none.
     umask: u32,
@@ -169,9 +170,7 @@ impl Shim {
             .recursive(true)
             .mode(0o700)
             .create(&args.dir)?;
-        let lock = File::create(args.dir.join("shim.lock"))?;
-        lock.try_lock()
-            .map_err(|_| io::Error::new(io::ErrorKind::AddrInUse, "this instance has a shim"))?;
+        let lock = lock::take(&args.dir)?;
         let listener = socket::bind_listener(&args.socket)?;
         let identity = Identity::current().ok();
         let mut recorder = Recorder::new(args.dir.clone());
@@ -218,10 +217,10 @@ impl Shim {
         let now = Instant::now();
         self.advance_stop(now);
         self.advance_service(now);
-        self.streams.keep_house(now);
         self.lose_supervisor();
         self.peers.flush();
         // Where the disk is waited for, that comes last: every answer is on its way.
+        self.streams.keep_house(now);
         self.recorder.work(now);
         self.tell_troubles();
         self.peers.flush();

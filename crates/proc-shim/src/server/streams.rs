@@ -20,6 +20,9 @@ const SETTLE: Duration = Duration::from_millis(250);
 /// How long the end of the shim waits for them.
 const LAST: Duration = Duration::from_secs(5);
 
+/// How long after they were opened the files are first looked after: longer than it takes the program that waits to begin.
+const CALM: Duration = Duration::from_millis(100);
+
 /// One pipe, or a terminal's master side.
 #[derive(Debug)]
 struct Source {
@@ -56,15 +59,12 @@ impl Streams {
         // The old writers go first: there must be one per stream.
         self.finish();
         self.options = None;
-        for stream in options.streams() {
-            self.writers
-                .push(Log::open(dir, instance, *stream, options)?);
-        }
+        self.writers = Log::open_each(dir, instance, options)?;
         for at in 0..self.sources.len() {
             self.sources[at].writer = self.writer_of(self.sources[at].stream);
         }
         self.options = Some(options.clone());
-        self.housekeep();
+        self.housekeep_at = Some(Instant::now() + CALM);
         Ok(())
     }
 
