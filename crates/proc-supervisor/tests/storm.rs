@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::*;
 use proc_policy::{BucketRate, Jitter};
-use proc_supervisor::{State, StopOptions, Supervisor};
+use proc_supervisor::{Handle, State, StopOptions, Supervisor};
 use tokio::time::Instant;
 
 const SERVICES: usize = 200;
@@ -48,7 +49,7 @@ async fn two_hundred_services_with_one_dead_port_restart_within_the_budget_and_a
         );
     }
     let handle = Supervisor::start(options).await.unwrap();
-    tokio::time::sleep(secs(15)).await;
+    pass(&handle, dir.path(), secs(15)).await;
 
     let starts = restarts(&fake, &all);
     assert!(starts.len() > 100, "it went on trying: {}", starts.len());
@@ -62,7 +63,7 @@ async fn two_hundred_services_with_one_dead_port_restart_within_the_budget_and_a
         fake.behaves(name, Behaviour::default());
     }
     let queue = BUDGET.every * u32::try_from(SERVICES).unwrap();
-    tokio::time::sleep(cap + queue + secs(2)).await;
+    pass(&handle, dir.path(), cap + queue + secs(2)).await;
     let status = handle.status().await.unwrap();
     let down: Vec<_> = status
         .services
@@ -80,6 +81,32 @@ async fn two_hundred_services_with_one_dead_port_restart_within_the_budget_and_a
         .await
         .unwrap();
     assert!(report.ok());
+}
+
+/// Lets time pass no faster than a real disk takes the records: the next start of a service waits for that of its last exit.
+async fn pass(handle: &Handle, state: &Path, time: Duration) {
+    let (end, mut last) = (Instant::now() + time, 0);
+    while Instant::now() < end {
+        tokio::time::sleep(ms(500)).await;
+        handle.tell(TICK, String::new()).await.unwrap();
+        let state = state.to_owned();
+        // Time stands still while something blocks.
+        let written = tokio::task::spawn_blocking(move || written_tick(&state, last));
+        last = written.await.unwrap();
+    }
+}
+
+const TICK: &str = "tick";
+
+/// Waits until a tick after this event is in the journal, and returns its number.
+fn written_tick(state: &Path, after: u64) -> u64 {
+    loop {
+        let events = proc_supervisor::offline::events(state, after).unwrap();
+        if let Some(tick) = events.iter().rfind(|event| event.cause.kind == TICK) {
+            return tick.seq;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// Returns every start but the first ones, in order.
