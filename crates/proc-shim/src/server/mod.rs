@@ -10,6 +10,8 @@ mod lock;
 mod log;
 mod pace;
 mod recorder;
+mod respawn;
+mod service;
 mod start;
 mod stop;
 mod streams;
@@ -27,8 +29,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::args::Args;
 use self::control::Peers;
-use self::life::Service;
 use self::recorder::{Record, Recorder};
+use self::service::Service;
 use self::stop::Stopping;
 use self::streams::Streams;
 use crate::channel::Channel;

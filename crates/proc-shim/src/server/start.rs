@@ -11,8 +11,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::exec::Plan;
 use super::input::Input;
-use super::life::unix_ms;
 use super::recorder::Record;
+use super::service::unix_ms;
 use super::stop::Asker;
 use super::streams::Streams;
 use super::{Shim, exec};

@@ -1,9 +1,15 @@
-//! One stop under way: the driver, and who waits for its report.
+//! One stop under way: how it begins, the driver, and who waits for its report.
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use proc_core::{Next, ProcessEnd, Signal, StopDriver, StopReport, StopSequence, StopTarget};
+use proc_core::{
+    Mechanism, Next, ProcessEnd, Signal, StopDriver, StopReport, StopSequence, StopTarget,
+};
+
+use super::Shim;
+use super::service::Phase;
+use crate::message::{Notice, Reply};
 
 /// Who waits for an answer: peer and request.
 pub(crate) type Asker = (u64, u32);
@@ -98,5 +104,59 @@ impl Stopping {
             .iter()
             .find(|step| step.signal == signal)
             .and_then(|step| step.wait)
+    }
+}
+
+impl Shim {
+    /// Begins a stop, or hurries the one under way.
+    pub(super) fn begin_stop(
+        &mut self,
+        sequence: StopSequence,
+        tier: Option<Mechanism>,
+        asker: Option<Asker>,
+    ) {
+        let now = Instant::now();
+        self.service.stop_requested();
+        let target = self.service.target(tier);
+        let stopping = match self.stopping.take() {
+            Some(mut stopping) => {
+                stopping.hurry(sequence, target, now);
+                stopping
+            }
+            None => Box::new(Stopping::new(sequence, target, now)),
+        };
+        self.stopping.insert(stopping).askers.extend(asker);
+    }
+
+    /// Drives a stop on.
+    pub(super) fn advance_stop(&mut self, now: Instant) {
+        let Some(mut stopping) = self.stopping.take() else {
+            return;
+        };
+        let Progress {
+            signal,
+            reaped,
+            report,
+        } = stopping.advance(now);
+        if let Some(signal) = signal {
+            let wait = stopping.wait_of(signal);
+            self.peers.notify(&Notice::StopProgress { signal, wait });
+        }
+        if !reaped.is_empty() {
+            self.take_note(&reaped, false);
+        }
+        let Some(report) = report else {
+            self.stopping = Some(stopping);
+            return;
+        };
+        // The exit is told before the report, and the emptiness too.
+        self.reap();
+        if self.service.phase == Phase::Running && self.service.replacement {
+            self.leader_is_gone_if_so();
+        }
+        for asker in stopping.askers {
+            self.peers
+                .reply(asker, &Reply::Stopped(report.clone()), Vec::new());
+        }
     }
 }
