@@ -6,15 +6,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use proc_core::{ProcessHandle, StopSequence};
-use proc_shim::{
-    FdSet, LaunchOptions, Notice, Reply, Request, Role, ShimProcess, Snapshot, StartSpec, Terms,
-};
+use proc_shim::{LaunchOptions, Request, Role, ShimProcess, Snapshot, StartSpec, Terms};
 use tokio::sync::mpsc;
 
 use super::NativeOptions;
 use super::command::{Command, Done, Pending};
 use super::convert;
 use super::doubt::doubtful;
+use super::input::Input;
 use super::link::{Arrived, Link};
 use super::silent::silent;
 use super::takeover::{LocalStop, gone, stop_ended};
@@ -22,9 +21,6 @@ use crate::error::{OperateError, StartError};
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
 use crate::spec::InstanceSpec;
 use crate::status::{Exit, InstanceStatus, Keeper, Missed, RunState, Started};
-
-/// The most bytes of standard input in one request.
-const CHUNK: usize = 64 * 1024;
 
 /// Duplicates of what the shim holds, so that another one can take over.
 #[derive(Debug, Default)]
@@ -34,13 +30,6 @@ pub(super) struct Held {
     pub(super) stderr: Option<OwnedFd>,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) pty: bool,
-}
-
-/// What waits for standard input.
-#[derive(Debug)]
-enum Input {
-    Write(Vec<u8>, Done<(), OperateError>),
-    Close(Done<(), OperateError>),
 }
 
 /// Everything about one instance.
@@ -65,9 +54,9 @@ pub(super) struct Actor {
     pub(super) last_run: u64,
     pub(super) replacement: bool,
     dropped: u64,
-    degraded: Vec<String>,
-    input: VecDeque<Input>,
-    feeding: bool,
+    pub(super) degraded: Vec<String>,
+    pub(super) input: VecDeque<Input>,
+    pub(super) feeding: bool,
     /// The leader of a service that nobody keeps.
     pub(super) orphan: Option<ProcessHandle>,
     /// A run of which nobody keeps hold, and of which it cannot be told whether it lives.
@@ -402,193 +391,6 @@ impl Actor {
         }
         let _not_empty = std::fs::remove_dir(dir);
         Ok(())
-    }
-
-    /// Goes on with what waits for standard input.
-    fn feed(&mut self) {
-        if self.feeding {
-            return;
-        }
-        let Some(next) = self.input.pop_front() else {
-            return;
-        };
-        if self.link.is_none() {
-            let (Input::Write(_, done) | Input::Close(done)) = next;
-            let _nobody_waits = done.send(Err(OperateError::NoStdin {
-                instance: self.instance.clone(),
-            }));
-            return self.feed();
-        }
-        self.feeding = true;
-        match next {
-            Input::Close(done) => {
-                // Our duplicate would keep the pipe open.
-                if !self.held.pty {
-                    self.held.stdin = None;
-                }
-                self.ask(
-                    &Request::StdinClose,
-                    Vec::new(),
-                    Pending::Input("stdin", Some(done)),
-                );
-            }
-            Input::Write(mut bytes, done) => {
-                let rest = bytes.split_off(bytes.len().min(CHUNK));
-                let last = rest.is_empty();
-                let mut done = Some(done);
-                if !last && let Some(done) = done.take() {
-                    self.input.push_front(Input::Write(rest, done));
-                }
-                self.ask(
-                    &Request::StdinWrite(bytes),
-                    Vec::new(),
-                    Pending::Input("stdin", done),
-                );
-            }
-        }
-    }
-
-    /// Ends what waits for standard input: it is not there any more.
-    pub(super) fn fail_input(&mut self) {
-        self.feeding = false;
-        for input in std::mem::take(&mut self.input) {
-            let (Input::Write(_, done) | Input::Close(done)) = input;
-            let _nobody_waits = done.send(Err(OperateError::NoStdin {
-                instance: self.instance.clone(),
-            }));
-        }
-    }
-
-    async fn reply(&mut self, pending: Pending, reply: Reply, fds: Vec<OwnedFd>) {
-        match (pending, reply) {
-            (Pending::Hello, Reply::Snapshot(snapshot)) => {
-                self.last_run = self.last_run.max(snapshot.last_run);
-            }
-            (Pending::Hello, Reply::Failed(failure)) => {
-                self.refused = Some(match failure.errno {
-                    0 => io::Error::other(failure.value),
-                    errno => io::Error::from_raw_os_error(errno),
-                });
-            }
-            (Pending::Adopt(done, notes), Reply::Snapshot(snapshot)) => {
-                self.greeted(*snapshot, done, notes);
-            }
-            (Pending::Start(spec, done), Reply::Started { running, fds: set }) => {
-                self.hold(set, fds);
-                self.terms = Some(Terms {
-                    log: spec.log.clone(),
-                    detached: spec.detached,
-                    die_with_supervisor: spec.die_with_supervisor,
-                    stop: spec.stop.clone(),
-                });
-                let started = convert::started(running);
-                self.last_run = self.last_run.max(started.run);
-                self.running = Some(started.clone());
-                self.replacement = false;
-                self.tree_empty = false;
-                let _nobody_waits = done.send(Ok(started));
-            }
-            (Pending::Start(_, done), Reply::Failed(failure)) => {
-                let _nobody_waits = done.send(Err(convert::start_error(&self.instance, failure)));
-            }
-            (Pending::Follow(done), Reply::Started { running, fds: set }) => {
-                self.hold(set, fds);
-                let started = convert::started(running);
-                self.running = Some(started.clone());
-                let _nobody_waits = done.send(Ok(started));
-            }
-            (Pending::Follow(done), Reply::Failed(failure)) => {
-                let error = convert::operate_error(&self.instance, "follow", failure);
-                let _nobody_waits = done.send(Err(error));
-            }
-            (Pending::Stop(_, done), Reply::Stopped(report)) => {
-                let _nobody_waits = done.send(Ok(report));
-            }
-            (Pending::Status(done), Reply::Snapshot(snapshot)) => {
-                self.learn(*snapshot);
-                let _nobody_waits = done.send(Ok(self.known()));
-            }
-            (Pending::Plain(_, done), Reply::Done) => {
-                let _nobody_waits = done.send(Ok(()));
-            }
-            (Pending::Plain(operation, done), Reply::Failed(failure)) => {
-                let error = convert::operate_error(&self.instance, operation, failure);
-                let _nobody_waits = done.send(Err(error));
-            }
-            (Pending::Input(operation, done), reply) => {
-                self.feeding = false;
-                let outcome = match reply {
-                    Reply::Failed(failure) => {
-                        Err(convert::operate_error(&self.instance, operation, failure))
-                    }
-                    _ => Ok(()),
-                };
-                let failed = outcome.is_err();
-                if let Some(done) = done {
-                    let _nobody_waits = done.send(outcome);
-                } else if failed {
-                    self.fail_input();
-                }
-                self.feed();
-            }
-            (Pending::Forget(done), Reply::Failed(failure)) => {
-                let error = convert::operate_error(&self.instance, "forget", failure);
-                let _nobody_waits = done.send(Err(error));
-            }
-            // The end of the connection says that it is gone.
-            (Pending::Forget(done), _) => self.forgotten(done).await,
-            (Pending::Fds(done, notes), reply) => {
-                if let Reply::Fds(set) = reply {
-                    self.hold(set, fds);
-                }
-                self.adopted(done, notes);
-            }
-            (Pending::TakeOver, reply) => self.taken_over(&reply).await,
-            _ => {}
-        }
-    }
-
-    fn hold(&mut self, set: FdSet, fds: Vec<OwnedFd>) {
-        let mut fds = fds.into_iter();
-        let mut next = |wanted: bool| if wanted { fds.next() } else { None };
-        self.held = Held {
-            leader: next(set.pidfd).and_then(|fd| ProcessHandle::from_fd(fd).ok()),
-            stdout: next(set.stdout),
-            stderr: next(set.stderr),
-            stdin: next(set.stdin),
-            pty: set.pty,
-        };
-    }
-
-    async fn notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::Exited(exited) => self.exited(convert::exit(exited)).await,
-            Notice::TreeEmpty { run } => {
-                self.tree_empty = true;
-                self.held = Held::default();
-                self.tell(run, BackendEventKind::TreeEmpty).await;
-            }
-            Notice::StopProgress { signal, wait } => {
-                self.tell(
-                    self.last_run,
-                    BackendEventKind::StopProgress { signal, wait },
-                )
-                .await;
-            }
-            Notice::Trouble { what, error } => {
-                self.degraded.push(format!("{what}: {error}"));
-                self.tell(self.last_run, BackendEventKind::Trouble { what, error })
-                    .await;
-            }
-            Notice::Healed { what } => {
-                self.degraded
-                    .retain(|line| !line.starts_with(&format!("{what}: ")));
-                self.tell(self.last_run, BackendEventKind::Healed { what })
-                    .await;
-            }
-            // Only the supervisor's own shim respawns, and that one has no backend.
-            Notice::Respawned(_) => {}
-        }
     }
 
     /// The leader has exited.

@@ -2,10 +2,12 @@
 
 mod actor;
 mod adopt;
+mod answer;
 mod command;
 mod console;
 mod convert;
 mod doubt;
+mod input;
 mod link;
 mod silent;
 mod takeover;
