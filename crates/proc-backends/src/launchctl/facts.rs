@@ -121,6 +121,11 @@ pub fn job_state(facts: &JobFacts) -> (JobState, String) {
 }
 
 impl JobFacts {
+    /// Returns the files that it writes to: of standard output and standard error.
+    pub(super) fn files(&self) -> [Option<&str>; 2] {
+        [self.stdout.as_deref(), self.stderr.as_deref()]
+    }
+
     /// Reads the answer of `launchctl print DOMAIN/LABEL`. Only lines with exactly one tab count:
     /// the blocks below repeat the same words for other things.
     ///

@@ -6,22 +6,19 @@ use std::time::{Duration, SystemTime};
 
 use proc_core::{Identity, ProcessEnd, ProcessHandle, Signal};
 use proc_output::LogOptions;
-use proc_store::Disk;
-use proc_store::record::{read_json, write_json};
-use tokio::task::AbortHandle;
 
 use super::facts::{JobFacts, JobState, LastEnd, job_state};
 use super::options::LaunchctlOptions;
-use super::output::Output;
 use super::record::JobRecord;
 use super::target::Target;
 use super::tool::{Exec, Seen, Tool};
 use crate::error::OperateError;
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
 use crate::joined::Stops;
-use crate::manager::ManagerError;
+use crate::manager::{
+    ExitRecord, Follower, ManagerError, Output, StartedRecord, read_record, write_record,
+};
 use crate::status::{Exit, InstanceStatus, Keeper, RunState, Started};
-use crate::systemctl::record::{ExitRecord, StartedRecord};
 
 /// How often launchd is asked. It tells nobody of changes by itself.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -66,16 +63,6 @@ pub(super) struct Life {
     pub(super) output: Option<Output>,
     pub(super) log: LogOptions,
     pub(super) follower: Option<Follower>,
-}
-
-/// A task that ends with its owner.
-#[derive(Debug)]
-pub(super) struct Follower(AbortHandle);
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Returns whether a job has no process and is not about to get one.
@@ -142,7 +129,6 @@ impl Instance {
     /// Writes down what the next supervisor has to know.
     pub(super) fn record(&self, life: &Life, target: &Target) -> std::io::Result<()> {
         let dir = self.common.options.records(&self.name);
-        std::fs::create_dir_all(&dir)?;
         let record = JobRecord {
             target: target.clone(),
             log: life.log.clone(),
@@ -152,13 +138,11 @@ impl Instance {
             started: life.started.as_ref().map(StartedRecord::new),
             exit: life.exit.as_ref().map(ExitRecord::new),
         };
-        write_json(&Disk::default(), &dir.join("record.json"), &record)
-            .map_err(|error| std::io::Error::new(error.io().kind(), error.to_string()))
+        write_record(&dir, &record)
     }
 
     pub(super) fn read_record(&self) -> std::io::Result<proc_store::Read<JobRecord>> {
-        let path = self.common.options.records(&self.name).join("record.json");
-        read_json(&Disk::default(), &path)
+        read_record(&self.common.options.records(&self.name))
     }
 
     /// Writes the record where a failure is worth a line only: the run itself is not touched.
@@ -251,7 +235,7 @@ impl Instance {
                 changed(handle.as_ref()).await;
             }
         });
-        life.follower = Some(Follower(task.abort_handle()));
+        life.follower = Some(Follower::new(task.abort_handle()));
     }
 
     /// Compares what launchd says with what was told, and tells the difference once.

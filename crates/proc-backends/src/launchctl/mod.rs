@@ -19,7 +19,6 @@ mod facts;
 mod fake;
 mod instance;
 mod options;
-pub(crate) mod output;
 mod record;
 mod start;
 mod stop;
@@ -41,6 +40,7 @@ use crate::backend::{Backend, BoxFuture, SignalTarget};
 use crate::capability::Capabilities;
 use crate::error::{AdoptError, OperateError, StartError};
 use crate::event::{BackendEvents, event_channel};
+use crate::manager::recorded;
 use crate::spec::InstanceSpec;
 use crate::status::{Adopted, InstanceStatus, Started};
 
@@ -116,16 +116,7 @@ impl Backend for LaunchctlBackend {
     }
 
     fn recorded(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.common.options.all_records()) else {
-            return Vec::new();
-        };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter(|entry| entry.path().join("record.json").is_file())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        names
+        recorded(&self.common.options.all_records())
     }
 
     fn start(&self, spec: InstanceSpec) -> BoxFuture<'_, Result<Started, StartError>> {

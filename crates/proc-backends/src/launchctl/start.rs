@@ -12,11 +12,10 @@ use tokio::time::Instant;
 
 use super::facts::{JobFacts, JobState, LastEnd, job_state};
 use super::instance::{Instance, Life, is_down};
-use super::output::Output;
 use super::target::Target;
 use super::tool::{Loaded, Seen, Tool};
 use crate::error::{AdoptError, OperateError, StartError};
-use crate::manager::ManagerError;
+use crate::manager::{ManagerError, Output};
 use crate::spec::{InstanceSpec, StdinMode};
 use crate::status::{Adopted, Missed, Started};
 
@@ -74,7 +73,7 @@ impl Instance {
             };
             let records = self.common.options.records(&self.name);
             let place = (dir.as_path(), self.name.as_str());
-            let output = Output::existing(place, &spec.log, &facts, &records, false);
+            let output = Output::existing(place, &spec.log, facts.files(), &records, false);
             life.output = Some(output.map_err(keeper)?);
         }
         drop(life);
@@ -352,7 +351,7 @@ impl Instance {
             Output::existing(
                 (dir.as_path(), self.name.as_str()),
                 &life.log,
-                &facts,
+                facts.files(),
                 &records,
                 true,
             )

@@ -9,8 +9,7 @@ use super::facts::{SlurmFacts, SlurmPhase};
 use super::instance::{Instance, Life, TROUBLE, exit, is_down};
 use super::record::{JobId, JobRecord};
 use crate::error::{AdoptError, OperateError};
-use crate::launchctl::output::Output;
-use crate::manager::ManagerError;
+use crate::manager::{ManagerError, Output};
 use crate::status::{Adopted, Missed, Started};
 
 impl Instance {

@@ -5,9 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proc_core::{Identity, ProcessEnd, Signal};
 use proc_output::LogOptions;
-use proc_store::Disk;
-use proc_store::record::{read_json, write_json};
-use tokio::task::AbortHandle;
 
 use super::facts::{SlurmFacts, SlurmPhase};
 use super::record::{JobId, JobRecord};
@@ -16,10 +13,10 @@ use super::watch::{Seen, Watcher};
 use crate::error::OperateError;
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
 use crate::joined::Stops;
-use crate::launchctl::output::Output;
-use crate::manager::ManagerError;
+use crate::manager::{
+    ExitRecord, Follower, ManagerError, Output, StartedRecord, read_record, write_record,
+};
 use crate::status::{Exit, InstanceStatus, Keeper, RunState, Started};
-use crate::systemctl::record::{ExitRecord, StartedRecord};
 
 /// What troubles are told under.
 pub(super) const TROUBLE: &str = "slurm";
@@ -62,16 +59,6 @@ pub(super) struct Life {
     pub(super) output: Option<Output>,
     pub(super) log: LogOptions,
     pub(super) follower: Option<Follower>,
-}
-
-/// A task that ends with its owner.
-#[derive(Debug)]
-pub(super) struct Follower(AbortHandle);
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Returns whether nothing of a job is left, nor about to come.
@@ -138,7 +125,6 @@ impl Instance {
     /// Writes down what the next supervisor has to know.
     pub(super) fn record(&self, life: &Life) -> std::io::Result<()> {
         let dir = self.common.watcher.tool.options().records(&self.name);
-        std::fs::create_dir_all(&dir)?;
         let record = JobRecord {
             log: life.log.clone(),
             run: life.run,
@@ -148,13 +134,11 @@ impl Instance {
             started: life.started.as_ref().map(StartedRecord::new),
             exit: life.exit.as_ref().map(ExitRecord::new),
         };
-        write_json(&Disk::default(), &dir.join("record.json"), &record)
-            .map_err(|error| std::io::Error::new(error.io().kind(), error.to_string()))
+        write_record(&dir, &record)
     }
 
     pub(super) fn read_record(&self) -> std::io::Result<proc_store::Read<JobRecord>> {
-        let dir = self.common.watcher.tool.options().records(&self.name);
-        read_json(&Disk::default(), &dir.join("record.json"))
+        read_record(&self.common.watcher.tool.options().records(&self.name))
     }
 
     /// Writes the record where a failure is worth a line only: the run itself is not touched.
@@ -218,7 +202,7 @@ impl Instance {
                 }
             }
         });
-        life.follower = Some(Follower(task.abort_handle()));
+        life.follower = Some(Follower::new(task.abort_handle()));
     }
 
     /// Compares what Slurm says with what was told, and tells the difference once.

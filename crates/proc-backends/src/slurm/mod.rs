@@ -43,6 +43,7 @@ use crate::backend::{Backend, BoxFuture, SignalTarget};
 use crate::capability::Capabilities;
 use crate::error::{AdoptError, OperateError, StartError};
 use crate::event::{BackendEvents, event_channel};
+use crate::manager::recorded;
 use crate::spec::InstanceSpec;
 use crate::status::{Adopted, InstanceStatus, Started};
 
@@ -115,17 +116,7 @@ impl Backend for SlurmBackend {
     }
 
     fn recorded(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.common.watcher.tool.options().all_records())
-        else {
-            return Vec::new();
-        };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter(|entry| entry.path().join("record.json").is_file())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        names
+        recorded(&self.common.watcher.tool.options().all_records())
     }
 
     fn start(&self, spec: InstanceSpec) -> BoxFuture<'_, Result<Started, StartError>> {

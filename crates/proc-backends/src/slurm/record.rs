@@ -5,7 +5,7 @@ use proc_store::Record;
 use serde::{Deserialize, Serialize};
 
 use super::facts::SlurmFacts;
-use crate::systemctl::record::{ExitRecord, StartedRecord};
+use crate::manager::{ExitRecord, StartedRecord};
 
 /// One instance's record, `slurm/<instance>/record.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -16,8 +16,7 @@ use super::record::JobId;
 use super::watch::Seen;
 use crate::error::StartError;
 use crate::event::BackendEventKind;
-use crate::launchctl::output::Output;
-use crate::manager::ManagerError;
+use crate::manager::{ManagerError, Output};
 use crate::spec::{InstanceSpec, StdinMode};
 use crate::status::Started;
 

@@ -5,14 +5,11 @@ use std::time::SystemTime;
 
 use proc_core::{Identity, ProcessEnd, ProcessHandle, Signal};
 use proc_output::LogOptions;
-use proc_store::Disk;
-use proc_store::record::{read_json, write_json};
-use tokio::task::AbortHandle;
 
 use super::common::Common;
 use super::facts::UnitFacts;
 use super::journal::{self, Copy};
-use super::record::{ExitRecord, InstanceRecord, StartedRecord};
+use super::record::InstanceRecord;
 use super::state::{UnitState, unit_state};
 use super::target::Target;
 use super::tool::Tool;
@@ -20,7 +17,9 @@ use super::watch::Watch;
 use crate::error::OperateError;
 use crate::event::{BackendEvent, BackendEventKind};
 use crate::joined::Stops;
-use crate::manager::ManagerError;
+use crate::manager::{
+    ExitRecord, Follower, ManagerError, StartedRecord, read_record, write_record,
+};
 use crate::status::{Exit, InstanceStatus, Keeper, LogOffsets, RunState, Started};
 
 /// An instance.
@@ -49,16 +48,6 @@ pub(super) struct Life {
     pub(super) copy: Option<Arc<Copy>>,
     pub(super) log: LogOptions,
     pub(super) follower: Option<Follower>,
-}
-
-/// A task that ends with its owner.
-#[derive(Debug)]
-pub(super) struct Follower(AbortHandle);
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Instance {
@@ -147,7 +136,6 @@ impl Instance {
     /// Writes down what the next supervisor has to know.
     pub(super) fn record(&self, life: &Life, target: &Target) -> std::io::Result<()> {
         let dir = self.common.options.records(&self.name);
-        std::fs::create_dir_all(&dir)?;
         let record = InstanceRecord {
             target: target.clone(),
             log: life.log.clone(),
@@ -156,13 +144,11 @@ impl Instance {
             started: life.started.as_ref().map(StartedRecord::new),
             exit: life.exit.as_ref().map(ExitRecord::new),
         };
-        write_json(&Disk::default(), &dir.join("record.json"), &record)
-            .map_err(|error| std::io::Error::new(error.io().kind(), error.to_string()))
+        write_record(&dir, &record)
     }
 
     pub(super) fn read_record(&self) -> std::io::Result<proc_store::Read<InstanceRecord>> {
-        let path = self.common.options.records(&self.name).join("record.json");
-        read_json(&Disk::default(), &path)
+        read_record(&self.common.options.records(&self.name))
     }
 
     /// Takes note of the main process that the unit has now.
@@ -255,7 +241,7 @@ impl Instance {
                 }
             }
         });
-        life.follower = Some(Follower(task.abort_handle()));
+        life.follower = Some(Follower::new(task.abort_handle()));
     }
 
     /// Compares what systemd says with what was told, and tells the difference once.

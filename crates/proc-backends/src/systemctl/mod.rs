@@ -21,7 +21,7 @@ mod instance;
 mod journal;
 mod name;
 mod options;
-pub(crate) mod record;
+mod record;
 mod start;
 mod state;
 mod stop;
@@ -44,6 +44,7 @@ use crate::backend::{Backend, BoxFuture, SignalTarget};
 use crate::capability::Capabilities;
 use crate::error::{AdoptError, OperateError, StartError};
 use crate::event::{BackendEvents, event_channel};
+use crate::manager::recorded;
 use crate::spec::InstanceSpec;
 use crate::status::{Adopted, InstanceStatus, Started};
 
@@ -114,16 +115,7 @@ impl Backend for SystemctlBackend {
     }
 
     fn recorded(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.common.options.all_records()) else {
-            return Vec::new();
-        };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter(|entry| entry.path().join("record.json").is_file())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        names
+        recorded(&self.common.options.all_records())
     }
 
     fn start(&self, spec: InstanceSpec) -> BoxFuture<'_, Result<Started, StartError>> {

@@ -1,4 +1,4 @@
-//! What a job wrote: ours straight into our log files, an existing one's copied from its own.
+//! What somebody else writes: a job of ours straight into our log files, an existing one into its own, which are copied.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use proc_output::{LogOptions, LogWriter, Stream};
 
-use super::facts::JobFacts;
 use crate::status::LogOffsets;
 
 /// The most that is copied in one go; what is left comes with the next.
@@ -34,7 +33,7 @@ struct Copied {
 }
 
 impl Output {
-    /// The log of a job of ours: launchd writes the files itself.
+    /// The log of a job of ours: its manager writes the files itself.
     pub(crate) fn ours(dir: &Path, instance: &str, merge: bool) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         Ok(Self {
@@ -50,19 +49,15 @@ impl Output {
     pub(crate) fn existing(
         (dir, instance): (&Path, &str),
         options: &LogOptions,
-        facts: &JobFacts,
+        [stdout, stderr]: [Option<&str>; 2],
         records: &Path,
         resume: bool,
     ) -> io::Result<Self> {
         let mut output = Self::ours(dir, instance, options.merge)?;
         let writer =
             |stream| LogWriter::new(dir, instance, stream, options).map_err(io::Error::other);
-        let merged = facts.stdout.is_some() && facts.stdout == facts.stderr;
-        let err = facts.stderr.as_ref().filter(|_| !merged);
-        for (path, stream) in [
-            (&facts.stdout, Stream::Stdout),
-            (&err.cloned(), Stream::Stderr),
-        ] {
+        let stderr = stderr.filter(|_| stderr != stdout);
+        for (path, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             let Some(path) = path else { continue };
             let mark = records.join(format!("{}.copied", stream.name()));
             let length = std::fs::metadata(path).map_or(0, |meta| meta.len());
@@ -82,7 +77,7 @@ impl Output {
         Ok(output)
     }
 
-    /// Returns the file that launchd writes a stream of ours to.
+    /// Returns the file that a stream of ours is written to.
     pub(crate) fn file(&self, stream: Stream) -> PathBuf {
         let name = match self.merge {
             true => format!("{}.log", self.instance),
