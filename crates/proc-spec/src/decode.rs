@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::error::{ConfigError, ConfigErrors};
 use crate::node::{Node, Value};
@@ -431,15 +431,15 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
 /// Declares a type whose schema is a fixed piece of JSON.
 macro_rules! inline_schema {
     ($name:ident, $json:tt) => {
-        impl JsonSchema for $name {
+        impl ::schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
             }
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($json)
+            fn json_schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
+                ::schemars::json_schema!($json)
             }
         }
     };
