@@ -12,7 +12,7 @@ use super::options::LaunchctlOptions;
 use super::record::JobRecord;
 use super::target::Target;
 use super::tool::{Exec, Seen, Tool};
-use crate::error::OperateError;
+use crate::error::{AdoptError, OperateError};
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
 use crate::joined::Stops;
 use crate::manager::{
@@ -141,7 +141,7 @@ impl Instance {
         write_record(&dir, &record)
     }
 
-    pub(super) fn read_record(&self) -> std::io::Result<proc_store::Read<JobRecord>> {
+    pub(super) fn read_record(&self) -> Result<Option<JobRecord>, AdoptError> {
         read_record(&self.common.options.records(&self.name))
     }
 

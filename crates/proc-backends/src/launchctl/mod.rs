@@ -14,6 +14,7 @@
 //! **Launchd tells nobody of changes.** The end of a process that can be opened is seen at once,
 //! everything else by asking once a second.
 
+mod adopt;
 mod facts;
 #[cfg(test)]
 mod fake;

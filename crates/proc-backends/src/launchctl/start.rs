@@ -7,17 +7,16 @@ use std::time::Duration;
 use proc_core::ProcessEnd;
 use proc_output::Stream;
 use proc_spec::launchd::{LaunchdJob, exit_seconds, impossible};
-use proc_store::Read;
 use tokio::time::Instant;
 
 use super::facts::{JobFacts, JobState, LastEnd, job_state};
-use super::instance::{Instance, Life, is_down};
+use super::instance::Instance;
 use super::target::Target;
 use super::tool::{Loaded, Seen, Tool};
-use crate::error::{AdoptError, OperateError, StartError};
+use crate::error::StartError;
 use crate::manager::{ManagerError, Output};
 use crate::spec::{InstanceSpec, StdinMode};
-use crate::status::{Adopted, Missed, Started};
+use crate::status::Started;
 
 /// How long the pause between two attempts at something that launchd is not ready for is.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -42,10 +41,8 @@ impl Instance {
         let seen = self.still_running(&target).await?;
         let mut life = self.life.lock().await;
         life.follower = None;
-        let recorded = match self.read_record() {
-            Ok(Read::Value(record)) => record.run,
-            _ => 0,
-        };
+        let recorded = self.read_record().ok().flatten();
+        let recorded = recorded.map_or(0, |record| record.run);
         life.run = life.run.max(spec.last_run).max(recorded) + 1;
         (life.started, life.exit, life.handle, life.runs) = (None, None, None, None);
         (life.lost, life.blind) = (false, false);
@@ -159,10 +156,9 @@ impl Instance {
         {
             return Ok(path.into());
         }
-        let recorded = match self.read_record() {
-            Ok(Read::Value(record)) if record.target == *target => record.path,
-            _ => None,
-        };
+        let recorded = self.read_record().ok().flatten();
+        let recorded = recorded.filter(|record| record.target == *target);
+        let recorded = recorded.and_then(|record| record.path);
         let name = format!("{}.plist", target.label);
         let usual = self
             .common
@@ -205,7 +201,7 @@ impl Instance {
         self.up(&tool, told).await
     }
 
-    async fn until_gone(&self, tool: &Tool<'_>) -> Result<(), ManagerError> {
+    pub(super) async fn until_gone(&self, tool: &Tool<'_>) -> Result<(), ManagerError> {
         let deadline = Instant::now() + tool.options.gone_timeout;
         loop {
             let Seen::Job(facts) = tool.look().await? else {
@@ -296,200 +292,6 @@ impl Instance {
         StartError::Manager {
             instance: spec.instance.clone(),
             source: error,
-        }
-    }
-
-    /// Takes over what an earlier supervisor left.
-    pub(super) async fn adopt(self: &Arc<Self>) -> Result<Option<Adopted>, AdoptError> {
-        let _turn = self.order.lock().await;
-        let path = self.common.options.records(&self.name).join("record.json");
-        let record = match self.read_record() {
-            Ok(Read::Value(record)) => record,
-            Ok(Read::Absent) => return Ok(None),
-            Ok(Read::SetAside(aside)) => {
-                return Err(AdoptError::Unreadable {
-                    path,
-                    reason: aside.reason.clone(),
-                    kept: aside.aside.clone(),
-                });
-            }
-            Err(source) => return Err(AdoptError::Io { path, source }),
-        };
-        let target = record.target.clone();
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
-        let seen = self.tool(&target).look().await;
-        let seen = seen.map_err(|source| AdoptError::Manager {
-            instance: self.name.clone(),
-            source,
-        })?;
-        let mut life = self.life.lock().await;
-        *life = Life {
-            run: record.run,
-            path: record.path,
-            runs: record.runs,
-            started: record.started.map(|started| started.started(record.run)),
-            exit: record.exit.map(|exit| exit.exit(record.run)),
-            log: record.log,
-            // Nobody looked for a while.
-            blind: true,
-            ..Life::default()
-        };
-        let facts = match &seen {
-            Seen::Job(facts) => facts.clone(),
-            Seen::Nothing => JobFacts::default(),
-        };
-        let dir = life
-            .log
-            .dir
-            .clone()
-            .unwrap_or_else(|| self.common.options.log_dir.clone());
-        let mut notes = Vec::new();
-        let opened = if target.own {
-            Output::ours(&dir, &self.name, life.log.merge)
-        } else {
-            let records = self.common.options.records(&self.name);
-            Output::existing(
-                (dir.as_path(), self.name.as_str()),
-                &life.log,
-                facts.files(),
-                &records,
-                true,
-            )
-        };
-        match opened {
-            Ok(output) => life.output = Some(output),
-            Err(error) => notes.push(format!("its log cannot be written: {error}")),
-        }
-        let run = life.run;
-        self.compare(&mut life, &target, &facts, &mut notes).await;
-        drop(life);
-        // What happened meanwhile is in the answer, so nobody is told.
-        let mut life = self.life.lock().await;
-        if life.started.is_some() && life.exit.is_none() && !is_down(&seen) {
-            self.follow(&mut life, &target);
-        }
-        if life.started.is_some() && life.exit.is_none() && is_down(&seen) {
-            let told = match &seen {
-                Seen::Job(facts) => super::instance::last_of(&life, &target, facts),
-                Seen::Nothing => Err("its job was removed, and with it how it ended".to_owned()),
-            };
-            self.found_ended(&mut life, told);
-        }
-        self.keep(&life, &target);
-        let mut degraded = Vec::new();
-        let (state, reason) = job_state(&facts);
-        if let (Seen::Job(_), JobState::Starting | JobState::Stopping | JobState::Unknown) =
-            (&seen, state)
-        {
-            life.lost = state == JobState::Starting;
-            degraded.push(format!("launchctl: {reason}"));
-        }
-        Ok(Some(Adopted {
-            last_run: run,
-            status: life.status(degraded),
-            notes,
-            missed: Missed::default(),
-        }))
-    }
-
-    /// Finds out whether the live process is the one on record.
-    async fn compare(
-        &self,
-        life: &mut Life,
-        target: &Target,
-        facts: &JobFacts,
-        notes: &mut Vec<String>,
-    ) {
-        let (state, reason) = job_state(facts);
-        if state == JobState::Unknown && !facts.state.is_empty() {
-            notes.push(reason);
-        }
-        let (JobState::Running, Some(pid), None) = (state, facts.pid, &life.exit) else {
-            return;
-        };
-        let before = life.started.take();
-        let (path, runs) = (life.path.clone(), life.runs);
-        let same_job = !target.own || super::instance::is_our_file(life, facts);
-        let downgrades = before
-            .as_ref()
-            .map(|s| s.downgrades.clone())
-            .unwrap_or_default();
-        let begun = self.begun(life, target, facts, pid, downgrades).await;
-        life.path = path;
-        let same = before.filter(|before| {
-            let count = runs.is_none() || runs == facts.runs;
-            let alike =
-                before.identity.start_ticks == 0 || before.identity.same_process(&begun.identity);
-            before.pid == pid && count && same_job && alike
-        });
-        match same {
-            Some(before) => {
-                life.started = Some(Started {
-                    started_at: before.started_at,
-                    ..begun
-                });
-            }
-            None => notes.push(format!(
-                "`{}` was started by launchd or somebody else meanwhile",
-                target.label
-            )),
-        }
-    }
-
-    fn found_ended(&self, life: &mut Life, told: Result<ProcessEnd, String>) {
-        let now = std::time::SystemTime::now();
-        let since = life
-            .started
-            .as_ref()
-            .map_or(now, |started| started.started_at);
-        life.exit = Some(crate::status::Exit {
-            run: life.run,
-            unknown: told.as_ref().err().cloned(),
-            end: told.ok(),
-            at: now,
-            runtime: now.duration_since(since).unwrap_or_default(),
-            oom: None,
-            log: life
-                .output
-                .as_ref()
-                .map(Output::offsets)
-                .unwrap_or_default(),
-        });
-    }
-
-    /// Removes what is ours; a job that is not is left as it is.
-    pub(super) async fn forget(self: &Arc<Self>) -> Result<(), OperateError> {
-        let _turn = self.order.lock().await;
-        let target = self.known()?;
-        let tool = self.tool(&target);
-        let seen = tool.look().await.map_err(self.refused("forget"))?;
-        if !is_down(&seen) {
-            return Err(OperateError::StillRunning {
-                instance: self.name.clone(),
-            });
-        }
-        if target.own {
-            if let Seen::Job(_) = seen {
-                tool.bootout().await.map_err(self.refused("forget"))?;
-            }
-            self.until_gone(&tool)
-                .await
-                .map_err(self.refused("forget"))?;
-        }
-        let mut life = self.life.lock().await;
-        *life = Life {
-            run: life.run,
-            ..Life::default()
-        };
-        match std::fs::remove_dir_all(self.common.options.records(&self.name)) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(OperateError::Failed {
-                    instance: self.name.clone(),
-                    operation: "forget",
-                    source,
-                })
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -9,4 +9,6 @@ mod record;
 pub use error::ManagerError;
 pub(crate) use follower::Follower;
 pub(crate) use output::Output;
-pub(crate) use record::{ExitRecord, StartedRecord, read_record, recorded, write_record};
+pub(crate) use record::{
+    ExitRecord, StartedRecord, read_record, recorded, remove_record, write_record,
+};

@@ -9,6 +9,7 @@ use proc_store::record::{read_json, write_json};
 use proc_store::{Disk, Read, Record};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{AdoptError, OperateError};
 use crate::status::{Exit, LogOffsets, Started};
 
 /// The file's name in the instance's directory.
@@ -21,9 +22,31 @@ pub(crate) fn write_record(dir: &Path, record: &impl Record) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.io().kind(), error.to_string()))
 }
 
-/// Reads the record of an instance.
-pub(crate) fn read_record<T: Record>(dir: &Path) -> io::Result<Read<T>> {
-    read_json(&Disk::default(), &dir.join(FILE))
+/// Reads what an earlier supervisor has left of an instance; `None` where that is nothing. What cannot be read is set aside.
+pub(crate) fn read_record<T: Record>(dir: &Path) -> Result<Option<T>, AdoptError> {
+    let path = dir.join(FILE);
+    match read_json(&Disk::default(), &path) {
+        Ok(Read::Value(record)) => Ok(Some(record)),
+        Ok(Read::Absent) => Ok(None),
+        Ok(Read::SetAside(aside)) => Err(AdoptError::Unreadable {
+            path,
+            reason: aside.reason.clone(),
+            kept: aside.aside.clone(),
+        }),
+        Err(source) => Err(AdoptError::Io { path, source }),
+    }
+}
+
+/// Removes everything that is remembered of an instance.
+pub(crate) fn remove_record(instance: &str, dir: &Path) -> Result<(), OperateError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(OperateError::Failed {
+            instance: instance.to_owned(),
+            operation: "forget",
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the names of the instances that have a record in this directory of directories, in order.

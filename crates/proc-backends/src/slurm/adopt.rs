@@ -3,37 +3,19 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use proc_store::Read;
-
 use super::facts::{SlurmFacts, SlurmPhase};
 use super::instance::{Instance, Life, TROUBLE, exit, is_down};
 use super::record::{JobId, JobRecord};
 use crate::error::{AdoptError, OperateError};
-use crate::manager::{ManagerError, Output};
+use crate::manager::{ManagerError, Output, remove_record};
 use crate::status::{Adopted, Missed, Started};
 
 impl Instance {
     /// Takes over what an earlier supervisor left.
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<Option<Adopted>, AdoptError> {
         let _turn = self.order.lock().await;
-        let path = self
-            .common
-            .watcher
-            .tool
-            .options()
-            .records(&self.name)
-            .join("record.json");
-        let record = match self.read_record() {
-            Ok(Read::Value(record)) => record,
-            Ok(Read::Absent) => return Ok(None),
-            Ok(Read::SetAside(aside)) => {
-                return Err(AdoptError::Unreadable {
-                    path,
-                    reason: aside.reason.clone(),
-                    kept: aside.aside.clone(),
-                });
-            }
-            Err(source) => return Err(AdoptError::Io { path, source }),
+        let Some(record) = self.read_record()? else {
+            return Ok(None);
         };
         self.get_to_know();
         let mut life = self.life.lock().await;
@@ -150,16 +132,10 @@ impl Instance {
             run: life.run,
             ..Life::default()
         };
-        match std::fs::remove_dir_all(self.common.watcher.tool.options().records(&self.name)) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(OperateError::Failed {
-                    instance: self.name.clone(),
-                    operation: "forget",
-                    source,
-                })
-            }
-            _ => Ok(()),
-        }
+        remove_record(
+            &self.name,
+            &self.common.watcher.tool.options().records(&self.name),
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use super::facts::{SlurmFacts, SlurmPhase};
 use super::record::{JobId, JobRecord};
 use super::tool::Reach;
 use super::watch::{Seen, Watcher};
-use crate::error::OperateError;
+use crate::error::{AdoptError, OperateError};
 use crate::event::{BackendEvent, BackendEventKind, EventSender};
 use crate::joined::Stops;
 use crate::manager::{
@@ -137,7 +137,7 @@ impl Instance {
         write_record(&dir, &record)
     }
 
-    pub(super) fn read_record(&self) -> std::io::Result<proc_store::Read<JobRecord>> {
+    pub(super) fn read_record(&self) -> Result<Option<JobRecord>, AdoptError> {
         read_record(&self.common.watcher.tool.options().records(&self.name))
     }
 

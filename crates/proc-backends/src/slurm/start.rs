@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use proc_core::{Attributes, Resource};
 use proc_output::Stream;
-use proc_store::Read;
 
 use super::facts::{SlurmFacts, SlurmPhase};
 use super::instance::{Instance, TROUBLE, is_down};
@@ -73,10 +72,8 @@ impl Instance {
         let options = self.common.watcher.tool.options();
         let mut life = self.life.lock().await;
         life.follower = None;
-        let recorded = match self.read_record() {
-            Ok(Read::Value(record)) => record.run,
-            _ => 0,
-        };
+        let recorded = self.read_record().ok().flatten();
+        let recorded = recorded.map_or(0, |record| record.run);
         life.run = life.run.max(spec.last_run).max(recorded) + 1;
         (life.started, life.exit, life.job) = (None, None, None);
         (life.lost, life.missed) = (false, false);

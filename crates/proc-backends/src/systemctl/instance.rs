@@ -14,7 +14,7 @@ use super::state::{UnitState, unit_state};
 use super::target::Target;
 use super::tool::Tool;
 use super::watch::Watch;
-use crate::error::OperateError;
+use crate::error::{AdoptError, OperateError};
 use crate::event::{BackendEvent, BackendEventKind};
 use crate::joined::Stops;
 use crate::manager::{
@@ -147,7 +147,7 @@ impl Instance {
         write_record(&dir, &record)
     }
 
-    pub(super) fn read_record(&self) -> std::io::Result<proc_store::Read<InstanceRecord>> {
+    pub(super) fn read_record(&self) -> Result<Option<InstanceRecord>, AdoptError> {
         read_record(&self.common.options.records(&self.name))
     }
 

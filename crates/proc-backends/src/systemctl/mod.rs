@@ -12,6 +12,7 @@
 //! restarts by itself (a foreign unit's `Restart=`) stays the same run: it is told as lost, then as
 //! recovered with the new pid.
 
+mod adopt;
 mod bus;
 mod common;
 mod dbus;

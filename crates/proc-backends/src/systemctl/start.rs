@@ -1,22 +1,21 @@
-//! Starts and adoptions.
+//! Starts.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proc_core::{Attributes, ProcessEnd, StopSequence};
-use proc_store::Read;
 
 use super::facts::UnitFacts;
 use super::install;
-use super::instance::{Instance, Life};
+use super::instance::Instance;
 use super::state::{UnitState, unit_state};
 use super::stop::is_down;
 use super::target::Target;
 use super::watch::Watch;
-use crate::error::{AdoptError, Errno, OperateError, StartError};
+use crate::error::{Errno, OperateError, StartError};
 use crate::manager::ManagerError;
 use crate::spec::{InstanceSpec, StdinMode};
-use crate::status::{Adopted, Missed, Started};
+use crate::status::Started;
 
 /// What systemd records of a program that it could not prepare: its exit statuses from 200 on
 /// (systemd.exec(5)), and the key that is to blame.
@@ -63,10 +62,8 @@ impl Instance {
         };
         self.open_log(&mut life, &target, &spec.log)
             .map_err(keeper)?;
-        let recorded = match self.read_record() {
-            Ok(Read::Value(record)) => record.run,
-            _ => 0,
-        };
+        let recorded = self.read_record().ok().flatten();
+        let recorded = recorded.map_or(0, |record| record.run);
         life.run = life.run.max(spec.last_run).max(recorded) + 1;
         (life.started, life.exit, life.tree_empty) = (None, None, true);
         life.invocation.clear();
@@ -165,150 +162,9 @@ impl Instance {
         }
         Ok(())
     }
-
-    /// Takes over what an earlier supervisor left.
-    pub(super) async fn adopt(self: &Arc<Self>) -> Result<Option<Adopted>, AdoptError> {
-        let _turn = self.order.lock().await;
-        let path = self.common.options.records(&self.name).join("record.json");
-        let io = |source| AdoptError::Io {
-            path: path.clone(),
-            source,
-        };
-        let record = match self.read_record().map_err(io)? {
-            Read::Value(record) => record,
-            Read::Absent => return Ok(None),
-            Read::SetAside(aside) => {
-                return Err(AdoptError::Unreadable {
-                    path,
-                    reason: aside.reason.clone(),
-                    kept: aside.aside.clone(),
-                });
-            }
-        };
-        let target = record.target.clone();
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
-        let facts = self.tool(&target).show().await;
-        let facts = facts.map_err(|source| AdoptError::Manager {
-            instance: self.name.clone(),
-            source,
-        })?;
-        let mut life = self.life.lock().await;
-        life.run = record.run;
-        life.invocation = record.invocation;
-        life.started = record.started.map(|started| started.started(record.run));
-        life.exit = record.exit.map(|exit| exit.exit(record.run));
-        life.tree_empty = is_down(&facts);
-        let mut notes = Vec::new();
-        if let Err(error) = self.open_log(&mut life, &target, &record.log) {
-            notes.push(format!("its log cannot be written: {error}"));
-        }
-        let since = life
-            .started
-            .as_ref()
-            .map_or_else(SystemTime::now, |started| started.started_at);
-        if let Some(copy) = &life.copy {
-            copy.follow(us(since)).await;
-        }
-        self.compare(&mut life, &target, &facts, &mut notes).await;
-        self.keep(&life, &target);
-        Ok(Some(Adopted {
-            last_run: life.run,
-            status: life.status(Vec::new()),
-            notes,
-            missed: Missed::default(),
-        }))
-    }
-
-    /// Finds out what became of the run on record.
-    async fn compare(
-        self: &Arc<Self>,
-        life: &mut Life,
-        target: &Target,
-        facts: &UnitFacts,
-        notes: &mut Vec<String>,
-    ) {
-        let (state, reason) = unit_state(facts);
-        let live = match state {
-            UnitState::Running | UnitState::Starting | UnitState::Stopping | UnitState::Backoff => {
-                true
-            }
-            UnitState::Unknown => life.started.is_some(),
-            UnitState::Exited | UnitState::Stopped | UnitState::Failed => facts.job,
-        };
-        if live && life.exit.is_none() {
-            let same = life.invocation == facts.invocation && life.started.is_some();
-            let before = life.started.take();
-            let downgrades = before
-                .as_ref()
-                .map(|s| s.downgrades.clone())
-                .unwrap_or_default();
-            if !same {
-                notes.push(format!(
-                    "`{}` was started by systemd or somebody else meanwhile",
-                    target.unit
-                ));
-            }
-            if state == UnitState::Unknown {
-                notes.push(reason);
-            }
-            let begun = self.begun(life, target, facts, downgrades).await;
-            if let Some(before) = before.filter(|before| same && before.pid == begun.pid) {
-                life.started = Some(Started {
-                    started_at: before.started_at,
-                    ..begun
-                });
-            }
-            self.follow(life, target);
-        } else if life.exit.is_none() && life.started.is_some() {
-            let log = match &life.copy {
-                Some(copy) => copy.drain().await,
-                None => 0,
-            };
-            life.exit = Some(super::instance::exit(life, facts, log));
-        }
-    }
-
-    /// Removes what is ours; a unit that is not is left as it is.
-    pub(super) async fn forget(self: &Arc<Self>) -> Result<(), OperateError> {
-        let _turn = self.order.lock().await;
-        let target = self.known()?;
-        let tool = self.tool(&target);
-        let facts = tool.show().await.map_err(self.refused("forget"))?;
-        let (state, _) = unit_state(&facts);
-        if !is_down(&facts) && state != UnitState::Exited {
-            return Err(OperateError::StillRunning {
-                instance: self.name.clone(),
-            });
-        }
-        if target.own {
-            if !is_down(&facts) {
-                self.stop(StopSequence::default()).await?;
-            }
-            install::remove(&tool, &self.name)
-                .await
-                .map_err(self.refused("forget"))?;
-        }
-        let mut life = self.life.lock().await;
-        *life = Life {
-            run: life.run,
-            tree_empty: true,
-            ..Life::default()
-        };
-        let gone = std::fs::remove_dir_all(self.common.options.records(&self.name));
-        match gone {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(OperateError::Failed {
-                    instance: self.name.clone(),
-                    operation: "forget",
-                    source,
-                })
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
-fn us(time: SystemTime) -> u64 {
+pub(super) fn us(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
