@@ -272,7 +272,7 @@ pub struct Exited {
 /// Everything about the instance at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Snapshot {
-    /// The shim.
+    /// The shim; not told to the process that started it while it has nothing on record yet.
     pub shim: Option<Identity>,
     /// The instance's name.
     pub instance: String,

@@ -21,6 +21,9 @@ use crate::socket;
 /// How many connections a shim has at most; further ones are closed.
 const MAX_PEERS: usize = 8;
 
+/// The number of the connection that a shim begins with.
+const STARTER: u64 = 1;
+
 /// One connection.
 #[derive(Debug)]
 struct Peer {
@@ -198,7 +201,7 @@ impl Shim {
         };
         match request {
             Request::Hello { .. } | Request::Status => {
-                Some((Reply::Snapshot(Box::new(self.snapshot())), Vec::new()))
+                Some((Reply::Snapshot(Box::new(self.snapshot(asker))), Vec::new()))
             }
             Request::Start(spec) => match self.start(*spec, fds, Some(asker)) {
                 Ok(()) => None,
@@ -289,10 +292,12 @@ impl Shim {
     }
 
     /// Returns everything that a supervisor asks for when it comes.
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, asker: Asker) -> Snapshot {
         let service = &self.service;
+        // Its starter knows its own child, and may wait for the first program to begin.
+        let told = self.introduced || asker.0 != STARTER;
         Snapshot {
-            shim: self.identity.clone(),
+            shim: told.then(|| self.identity().cloned()).flatten(),
             instance: self.args.instance.clone(),
             last_run: service.last_run,
             running: service

@@ -158,18 +158,16 @@ impl Shim {
 
     /// Writes who keeps this instance.
     pub(super) fn put_shim(&mut self, replacement: bool) {
-        if let Some(identity) = &self.identity {
-            let (identity, socket) = (identity.clone(), self.args.socket.clone());
-            self.recorder.put(
-                Record::Shim,
-                ShimRecord {
-                    identity,
-                    socket,
-                    replacement,
-                }
-                .encode(),
-            );
-        }
+        self.introduced = true;
+        let Some(identity) = self.identity().cloned() else {
+            return;
+        };
+        let record = ShimRecord {
+            identity,
+            socket: self.args.socket.clone(),
+            replacement,
+        };
+        self.recorder.put(Record::Shim, record.encode());
     }
 
     /// Nothing of the tree is left.

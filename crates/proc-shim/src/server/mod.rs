@@ -17,6 +17,7 @@ mod stop;
 mod streams;
 mod tree;
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -29,14 +30,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::args::Args;
 use self::control::Peers;
-use self::recorder::{Record, Recorder};
+use self::recorder::Recorder;
 use self::service::Service;
 use self::stop::Stopping;
 use self::streams::Streams;
 use crate::channel::Channel;
 use crate::codec::encode_reply;
 use crate::message::{Failure, Reply};
-use crate::records::ShimRecord;
 use crate::{client, socket, sys};
 
 /// The exit code of a shim that could not begin.
@@ -124,7 +124,10 @@ struct Shim {
     listener: OwnedFd,
     /// Held for life: no second shim for this instance.
     _lock: OwnedFd,
-    identity: Option<Identity>,
+    /// Who this is, once somebody wanted to know.
+    identity: OnceCell<Option<Identity>>,
+    /// Whether there is a record of who keeps the instance.
+    introduced: bool,
     /// What a service starts with that names none.
     umask: u32,
     peers: Peers,
@@ -174,23 +177,15 @@ impl Shim {
             .create(&args.dir)?;
         let lock = lock::take(&args.dir)?;
         let listener = socket::bind_listener(&args.socket)?;
-        let identity = Identity::current().ok();
-        let mut recorder = Recorder::new(args.dir.clone());
+        let recorder = Recorder::new(args.dir.clone());
         let service = Service::from_records(&args.dir);
-        if let Some(identity) = &identity {
-            let record = ShimRecord {
-                identity: identity.clone(),
-                socket: args.socket.clone(),
-                replacement: false,
-            };
-            recorder.put(Record::Shim, record.encode());
-        }
         Ok(Self {
             args,
             children,
             listener,
             _lock: lock,
-            identity,
+            identity: OnceCell::new(),
+            introduced: false,
             umask: sys::mode_number(umask),
             // Last, because until here `refuse` may need it.
             peers: Peers::new(sys::inherited(client::CONTROL_FD).ok())?,
@@ -319,5 +314,19 @@ impl Shim {
                 Source::Peer(_) | Source::Output(_) | Source::Stopping => {}
             }
         }
+        self.introduce();
+    }
+
+    /// Writes who keeps this instance, once, before the first answer that nothing is waited for with. While a program
+    /// waits to begin, whoever looks for the shim finds it at its usual socket.
+    fn introduce(&mut self) {
+        if !self.introduced && self.service.starting.is_none() {
+            self.put_shim(false);
+        }
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        let identity = self.identity.get_or_init(|| Identity::current().ok());
+        identity.as_ref()
     }
 }
