@@ -19,6 +19,17 @@ use proc_shim::{
 };
 use tempfile::TempDir;
 
+/// Where the shim of `web` keeps what, below a directory.
+pub(crate) fn options(home: &Path) -> LaunchOptions {
+    LaunchOptions {
+        instance: "web".to_owned(),
+        dir: home.join("instances/web"),
+        socket: home.join("web.sock"),
+        log_dir: home.join("log"),
+        keep_session: false,
+    }
+}
+
 /// Far longer than anything takes; a test that needs it has failed.
 pub(crate) const LONG: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -43,8 +54,7 @@ impl Shim {
             instance: instance.to_owned(),
             dir: home.path().join("instances").join(instance),
             socket: sockets.join(format!("{instance}.sock")),
-            log_dir: home.path().join("log"),
-            keep_session: false,
+            ..options(home.path())
         };
         Self::launch(home, options)
     }
