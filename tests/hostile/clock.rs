@@ -68,7 +68,10 @@ fn inside() {
     saved.open().expect("by the best way");
     for step in [OpenStep::Handle, OpenStep::Inode, OpenStep::Ticks] {
         let force_step = Some(step);
-        let opened = saved.open_with(OpenOptions { force_step });
+        let opened = saved.open_with(OpenOptions {
+            force_step,
+            ..OpenOptions::default()
+        });
         opened.unwrap_or_else(|error| panic!("{step:?}: {error}"));
     }
     // What an older kernel would have saved.

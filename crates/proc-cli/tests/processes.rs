@@ -89,6 +89,26 @@ fn kill_refuses_another_process() {
 }
 
 #[test]
+fn a_record_that_contradicts_itself_ends_nobody() {
+    let project = TestProject::empty();
+    let (mut one, mut other) = (Sleeper::start(), Sleeper::start());
+    let mine = json(&project.ok(&["identity", &one.pid()]));
+    let other_pid: u32 = other.pid().parse().expect("a number");
+    for (field, value) in [("pid", other_pid.into()), ("start_ticks", Value::from(1))] {
+        let mut forged = mine.clone();
+        forged[field] = value;
+        let forged = forged.to_string();
+        for verb in ["kill", "alive"] {
+            let said = project.proc(&[verb, "--identity", &forged]);
+            assert_eq!(said.code, 3, "{verb} {field}: {said:?}");
+        }
+    }
+    for sleeper in [&mut one, &mut other] {
+        assert!(sleeper.0.try_wait().expect("ours").is_none());
+    }
+}
+
+#[test]
 fn a_signal_that_means_no_end_is_only_sent() {
     let project = TestProject::empty();
     let mut sleeper = Sleeper::start();
@@ -232,6 +252,56 @@ fn running_supervisors_are_registered() {
     assert_eq!(project.pid("web"), service, "an upgrade touches no service");
     project.ok(&["down"]);
     assert_eq!(project.proc(&["daemon", "info", name]).code, 4);
+}
+
+#[test]
+fn a_group_is_ended_when_its_leader_has_ended() {
+    let project = TestProject::empty();
+    let mut leader = Command::new("sh")
+        .args(["-c", "sleep 1000 & sleep 1000 & echo $!"])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh starts");
+    let mut lines = BufReader::new(leader.stdout.take().expect("a pipe"));
+    let mut member = String::new();
+    lines.read_line(&mut member).expect("a pid");
+    leader.wait().expect("ours");
+    let sent = project.ok(&["kill", "--group", "--signal", "0", member.trim()]);
+    assert!(sent.contains("to 2"), "{sent}");
+    let said = project.ok(&["kill", "--group", "--json", member.trim()]);
+    assert_eq!(json(&said)[0]["signalled"], 2);
+    // Nobody holds the pipe any more.
+    assert_eq!(lines.read_line(&mut member).expect("an end"), 0);
+}
+
+#[test]
+fn who_may_not_be_signalled_is_told_at_once() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIP: only root can start somebody else's process");
+        return;
+    }
+    let mut sleeper = Sleeper::start();
+    for signal in ["TERM", "KILL"] {
+        let mut kill = Command::new("setpriv");
+        let kill = kill
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(env!("CARGO_BIN_EXE_proc"))
+            .args(["kill", "--json", "--grace", "60s", "--signal", signal])
+            .arg(sleeper.pid())
+            .current_dir("/")
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&kill.stderr);
+        assert_eq!(kill.status.code(), Some(6), "{said}");
+        assert!(said.contains("no permission"), "{said}");
+        let report = json(&String::from_utf8_lossy(&kill.stdout));
+        assert_eq!(report[0]["signalled"], 0);
+        // It waited for nothing: neither for the grace nor for what comes after KILL.
+        let elapsed = report[0]["elapsed_ms"].as_u64().expect("a number");
+        assert!(elapsed < 10_000, "{elapsed}");
+    }
+    assert!(sleeper.0.try_wait().expect("ours").is_none());
 }
 
 #[test]

@@ -157,6 +157,9 @@ pub enum OpenStep {
 pub struct OpenOptions {
     /// Takes this way only, as if the kernel or the record had no other; for tests and for diagnosis.
     pub force_step: Option<OpenStep>,
+    /// Compares the start time as well where a stronger means already tells the process: for a record that somebody hands
+    /// in, which may have been put together from two. Costs a look into `/proc`.
+    pub every_field: bool,
 }
 
 /// What one step says.
@@ -281,7 +284,14 @@ impl Identity {
                 OpenStep::Ticks | OpenStep::Number => self.by_ticks(),
             };
             match outcome.map_err(|source| OpenError::System { pid, source })? {
-                Step::Opened(fd) => return ProcessHandle::verified(fd, self),
+                Step::Opened(fd) => {
+                    let handle = ProcessHandle::verified(fd, self)?;
+                    return if options.every_field {
+                        self.agreeing(handle)
+                    } else {
+                        Ok(handle)
+                    };
+                }
                 Step::Dead(reason) => return Err(OpenError::Dead { pid, reason }),
                 Step::Unverified(reason) => return Err(OpenError::Unverified { pid, reason }),
                 Step::Unavailable => {}
@@ -293,19 +303,34 @@ impl Identity {
         })
     }
 
+    /// Refuses a process that did not start when the record says.
+    fn agreeing(&self, handle: ProcessHandle) -> Result<ProcessHandle, OpenError> {
+        let pid = handle.pid();
+        match read_stat(pid) {
+            Ok(stat) if stat.start_ticks != self.start_ticks => Err(OpenError::Unverified {
+                pid: self.pid,
+                reason: contradiction("start time"),
+            }),
+            Err(IdentityError::NotFound { .. }) => Err(OpenError::Dead {
+                pid: self.pid,
+                reason: "it ended just now".to_owned(),
+            }),
+            Ok(_) | Err(IdentityError::NotInspectable { .. }) => Ok(handle),
+        }
+    }
+
     fn by_handle(&self) -> io::Result<Step> {
-        let Some(handle) = self.handle.as_deref().and_then(pidfs::FileHandle::from_hex) else {
+        let Some(handle) = self.handle.as_deref() else {
             return Ok(Step::Unavailable);
         };
+        let Some(handle) = pidfs::FileHandle::from_hex(handle) else {
+            return Ok(Step::Unverified("the record's handle is none".to_owned()));
+        };
         match pidfs::open(&handle) {
-            Ok(fd) => match self.pidfs_ino {
-                Some(ino) if pidfs::inode_of_opened(&fd).is_some_and(|found| found != ino) => {
-                    Ok(Step::Unverified(
-                        "the record's handle and inode contradict each other".to_owned(),
-                    ))
-                }
-                _ => Ok(Step::Opened(fd)),
-            },
+            Ok(fd) => Ok(match self.contradicted_by(&fd) {
+                Some(field) => Step::Unverified(contradiction(field)),
+                None => Step::Opened(fd),
+            }),
             Err(error) => match error.raw_os_error() {
                 Some(libc::ESTALE | libc::ESRCH) => Ok(self.out_of_sight().map_or_else(
                     || Step::Dead("the kernel has reaped it".to_owned()),
@@ -315,6 +340,18 @@ impl Identity {
                 _ => Ok(Step::Unavailable),
             },
         }
+    }
+
+    /// Returns what of this record is not so of the process that its handle has opened.
+    fn contradicted_by(&self, fd: &Pidfd) -> Option<&'static str> {
+        let inode = pidfs::inode_of_opened(fd);
+        if self.pidfs_ino.is_some() && inode.is_some() && inode != self.pidfs_ino {
+            return Some("inode");
+        }
+        // In another namespace it has another number.
+        let elsewhere = self.pid_ns == 0 || self.foreign_namespace().is_some();
+        let other = |found: u32| found != self.pid;
+        (!elsewhere && pidfd::pid_of(fd).is_ok_and(other)).then_some("pid")
     }
 
     fn by_inode(&self) -> io::Result<Step> {
@@ -453,7 +490,12 @@ impl Identity {
     ///
     /// Another user's process is alive, a zombie is dead, and what cannot be inspected is said to be so.
     pub fn liveness(&self) -> Liveness {
-        let handle = match self.open() {
+        self.liveness_with(OpenOptions::default())
+    }
+
+    /// Tells whether the process lives, opened in a given way; see [`liveness`](Self::liveness).
+    pub fn liveness_with(&self, options: OpenOptions) -> Liveness {
+        let handle = match self.open_with(options) {
             Ok(handle) => handle,
             Err(OpenError::Dead { reason, .. }) => return Liveness::Dead { reason },
             Err(OpenError::Unverified { reason, .. }) => return Liveness::Unknown { reason },
@@ -531,6 +573,10 @@ fn outlast_tick(start_ticks: u64, fd: &Pidfd) {
 fn is_reaped(fd: &Pidfd) -> bool {
     pidfd::send(fd, Signal::PROBE, pidfd::Whom::Process)
         .is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
+fn contradiction(field: &str) -> String {
+    format!("the record's handle and its {field} contradict each other")
 }
 
 /// Reads a process's stat line and tells "gone" from "hidden from us".

@@ -201,6 +201,12 @@ impl Attributes {
         for name in &self.groups {
             groups.push(group_id("groups", name)?);
         }
+        refuse_unchanged(
+            "user",
+            self.user.as_deref(),
+            account.as_ref().map(|a| a.uid),
+        )?;
+        refuse_unchanged("group", self.group.as_deref(), gid)?;
         prepared.uid = account.as_ref().map(|account| account.uid);
         prepared.gid = gid;
         if let (Some(account), Some(gid)) = (&account, gid) {
@@ -392,4 +398,21 @@ impl ResolvedAttributes {
     pub(crate) const fn prepared(&self) -> &Prepared {
         &self.prepared
     }
+}
+
+/// Refuses the number that means "as it is" to setresuid(2): the program would run as somebody whom nobody named.
+fn refuse_unchanged(
+    attribute: &str,
+    name: Option<&str>,
+    id: Option<u32>,
+) -> Result<(), AttributeError> {
+    if id != Some(u32::MAX) {
+        return Ok(());
+    }
+    let invalid = io::Error::from_raw_os_error(libc::EINVAL);
+    Err(AttributeError::new(
+        attribute,
+        name.unwrap_or_default(),
+        invalid,
+    ))
 }

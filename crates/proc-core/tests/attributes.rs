@@ -185,6 +185,17 @@ fn a_failure_names_attribute_value_and_cause_and_nothing_runs() {
         unknown.to_string(),
         "NotFound: user `nobody-of-that-name`: no such user"
     );
+    // To setresgid(2) this number means "as it is".
+    let unchanged = fails(&Attributes {
+        group: Some("4294967295".into()),
+        ..Attributes::default()
+    });
+    assert!(
+        unchanged
+            .to_string()
+            .starts_with("InvalidInput: group `4294967295`: "),
+        "{unchanged}"
+    );
     let nice = fails(&Attributes {
         nice: Some(40),
         ..Attributes::default()

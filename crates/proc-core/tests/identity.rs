@@ -27,6 +27,7 @@ fn a_saved_identity_reopens_its_process_by_every_way_the_kernel_has() {
     for step in STEPS {
         match identity.open_with(OpenOptions {
             force_step: Some(step),
+            ..OpenOptions::default()
         }) {
             Ok(handle) => {
                 opened += 1;
@@ -79,6 +80,7 @@ fn a_zombie_is_dead_and_a_reaped_process_is_dead_by_every_way() {
     for step in STEPS {
         let result = identity.open_with(OpenOptions {
             force_step: Some(step),
+            ..OpenOptions::default()
         });
         assert!(result.is_err(), "{step:?}");
     }
@@ -104,7 +106,8 @@ fn another_boot_and_another_start_are_another_process() {
         earlier.signal_with(
             Signal::PROBE,
             OpenOptions {
-                force_step: Some(OpenStep::Number)
+                force_step: Some(OpenStep::Number),
+                ..OpenOptions::default()
             }
         ),
         Err(SignalError::NoSuchProcess { .. })
@@ -126,7 +129,8 @@ fn another_boot_and_another_start_are_another_process() {
         younger.signal_with(
             Signal::PROBE,
             OpenOptions {
-                force_step: Some(OpenStep::Number)
+                force_step: Some(OpenStep::Number),
+                ..OpenOptions::default()
             }
         ),
         Err(SignalError::NoSuchProcess { .. })
@@ -323,5 +327,50 @@ fn seen_from_another_pid_namespace() {
             "{identity:?}: {opened:?}"
         );
         assert!(matches!(identity.liveness(), Liveness::Unknown { .. }));
+    }
+}
+
+#[test]
+fn a_record_that_was_put_together_from_two_opens_nobody() {
+    let (one, other) = (cat(), cat());
+    let mine = one.identity().clone();
+    if mine.handle.is_none() {
+        eprintln!("SKIP: this kernel gives no handles");
+        return;
+    }
+    let refused =
+        |identity: &Identity, options: OpenOptions, word: &str| match identity.open_with(options) {
+            Err(OpenError::Unverified { reason, .. }) => assert!(reason.contains(word), "{reason}"),
+            other => panic!("{other:?}"),
+        };
+    let of_other = Identity {
+        pid: other.pid(),
+        ..mine.clone()
+    };
+    refused(&of_other, OpenOptions::default(), "its pid");
+    let inode = other.identity().pidfs_ino;
+    let with_inode = Identity {
+        pidfs_ino: inode,
+        ..mine.clone()
+    };
+    refused(&with_inode, OpenOptions::default(), "its inode");
+    let garbage = Identity {
+        handle: Some("zz".to_owned()),
+        ..mine.clone()
+    };
+    refused(&garbage, OpenOptions::default(), "handle");
+    let started_then = Identity {
+        start_ticks: 1,
+        ..mine.clone()
+    };
+    let every_field = OpenOptions {
+        every_field: true,
+        ..OpenOptions::default()
+    };
+    refused(&started_then, every_field, "its start time");
+    assert!(mine.open_with(every_field).is_ok());
+    for child in [one, other] {
+        child.signal(Signal::KILL).unwrap();
+        child.wait().unwrap();
     }
 }

@@ -81,6 +81,7 @@ fn in_namespace() {
         let step = STEPS[(round % 4) as usize];
         let options = OpenOptions {
             force_step: Some(step),
+            ..OpenOptions::default()
         };
         let victim = sleeper();
         // Half of the records are whole, half hold what a kernel of that age would have given.

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(globals: &Globals, args: Args) -> Outcome {
     let liveness = match (args.identity, args.pid_file, args.pid) {
-        (Some(identity), _, _) => identity.liveness(),
+        (Some(identity), _, _) => identity.liveness_with(identity::EVERY_FIELD),
         (_, Some(file), _) => by_pid_file(&file)?,
         (_, _, Some(pid)) => by_pid(pid),
         // The group of arguments is required.

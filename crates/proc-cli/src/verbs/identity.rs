@@ -1,6 +1,6 @@
 //! `proc identity PID`: the record by which a process is known later.
 
-use proc_core::{Identity, IdentityError};
+use proc_core::{Identity, IdentityError, OpenOptions};
 
 use crate::error::{CliError, Outcome};
 use crate::exit;
@@ -27,6 +27,12 @@ pub(crate) fn of(pid: u32) -> Result<Identity, CliError> {
         CliError::chain(code, &error)
     })
 }
+
+/// How a record from the command line is opened: it may have been put together from two.
+pub(crate) const EVERY_FIELD: OpenOptions = OpenOptions {
+    force_step: None,
+    every_field: true,
+};
 
 /// Reads an identity from the command line; malformed JSON is a usage error.
 pub(crate) fn parse(text: &str) -> Result<Identity, String> {

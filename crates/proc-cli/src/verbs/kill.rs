@@ -1,5 +1,7 @@
 //! `proc kill PID…`: ends processes and proves it, or refuses when a pid is another process now.
 
+mod leaderless;
+
 use std::io::Write;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use proc_core::{
 };
 use serde_json::json;
 
+use self::leaderless::Leaderless;
 use super::identity;
 use crate::args::{Limit, limit};
 use crate::context::Context;
@@ -47,6 +50,23 @@ pub(crate) struct Args {
     start: Option<u64>,
 }
 
+/// Who is to be ended.
+enum Aim {
+    Process(ProcessHandle),
+    /// The group that a process is in.
+    Group(u32, Leaderless),
+}
+
+impl Aim {
+    /// Returns the number that stands for it in what is printed.
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Process(handle) => handle.pid(),
+            Self::Group(member, _) => *member,
+        }
+    }
+}
+
 /// What came of one process.
 enum Result {
     Stopped(StopReport),
@@ -54,11 +74,11 @@ enum Result {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    let handles = open_all(&args)?;
+    let aims = open_all(&args)?;
     let results: Vec<_> = std::thread::scope(|threads| {
         let args = &args;
-        let end = |handle| threads.spawn(move || end(args, handle));
-        let running: Vec<_> = handles.iter().map(end).collect();
+        let end = |aim| threads.spawn(move || end(args, aim));
+        let running: Vec<_> = aims.iter().map(end).collect();
         running
             .into_iter()
             .map(|thread| thread.join().expect("ending does not panic"))
@@ -66,14 +86,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     });
     let mut code = exit::OK;
     let mut documents = Vec::new();
-    for (handle, result) in handles.iter().zip(results) {
+    for (aim, result) in aims.iter().zip(results) {
         let result = result?;
         if let Result::Stopped(report) = &result
             && !report.survivors.is_empty()
         {
             code = exit::SURVIVORS;
         }
-        documents.push(tell(context, &args, handle.pid(), &result)?);
+        documents.push(tell(context, &args, aim.pid(), &result)?);
     }
     if context.globals.json {
         render::json(&documents)?;
@@ -82,42 +102,31 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 }
 
 /// Opens every process before the first signal, so that a wrong pid ends nobody.
-fn open_all(args: &Args) -> std::result::Result<Vec<ProcessHandle>, CliError> {
+fn open_all(args: &Args) -> std::result::Result<Vec<Aim>, CliError> {
     if let Some(identity) = &args.identity {
         if let Some(other) = args.pids.iter().find(|pid| **pid != identity.pid) {
             let text = format!("pid {other} is not the record's pid {}", identity.pid);
             return Err(CliError::new(exit::USAGE, text));
         }
-        return Ok(vec![open(identity)?]);
+        return Ok(vec![aim(args, open(identity)?)]);
     }
     args.pids
         .iter()
-        .map(|pid| {
-            let handle = open_pid(*pid, args.start)?;
-            if args.group {
-                leader(handle)
-            } else {
-                Ok(handle)
-            }
-        })
+        .map(|pid| Ok(aim(args, open_pid(*pid, args.start)?)))
         .collect()
 }
 
-/// Returns the leader of a process's group, by which the group is signalled.
-fn leader(member: ProcessHandle) -> std::result::Result<ProcessHandle, CliError> {
-    let pid = member.pid();
-    let pgid = list::get(pid).map(|info| info.pgid);
-    match pgid {
-        Ok(pgid) if pgid != pid => Identity::of(pgid)
-            .ok()
-            .and_then(|identity| identity.open().ok())
-            .ok_or_else(|| {
-                let text =
-                    format!("cannot end the group of pid {pid}: its leader {pgid} has ended");
-                CliError::new(exit::FAILED, text).hint(format!("proc kill --tree {pid}"))
-            }),
-        _ => Ok(member),
+/// Returns the process, or the leader of its group, by which that is signalled, or the group where that has none.
+fn aim(args: &Args, process: ProcessHandle) -> Aim {
+    let pid = process.pid();
+    let pgid = list::get(pid).map_or(pid, |info| info.pgid);
+    if !args.group || pgid == pid {
+        return Aim::Process(process);
     }
+    let leader = Identity::of(pgid)
+        .ok()
+        .and_then(|leader| leader.open().ok());
+    leader.map_or(Aim::Group(pid, Leaderless(pgid)), Aim::Process)
 }
 
 fn open_pid(pid: u32, start: Option<u64>) -> std::result::Result<ProcessHandle, CliError> {
@@ -133,7 +142,7 @@ fn open_pid(pid: u32, start: Option<u64>) -> std::result::Result<ProcessHandle, 
 }
 
 fn open(identity: &Identity) -> std::result::Result<ProcessHandle, CliError> {
-    identity.open().map_err(|error| {
+    identity.open_with(identity::EVERY_FIELD).map_err(|error| {
         let code = match error {
             OpenError::Dead { .. } | OpenError::Unverified { .. } => exit::NO,
             _ => exit::FAILED,
@@ -142,17 +151,17 @@ fn open(identity: &Identity) -> std::result::Result<ProcessHandle, CliError> {
     })
 }
 
-fn end(args: &Args, handle: &ProcessHandle) -> std::result::Result<Result, CliError> {
+fn end(args: &Args, aim: &Aim) -> std::result::Result<Result, CliError> {
     let failed = |error: &dyn std::fmt::Display| {
-        CliError::new(
-            exit::FAILED,
-            format!("cannot end pid {}: {error}", handle.pid()),
-        )
+        let text = format!("cannot end pid {}: {error}", aim.pid());
+        CliError::new(exit::FAILED, text)
     };
     if !escalates(args) {
-        return send(args, handle)
-            .map(Result::Sent)
-            .map_err(|error| failed(&error));
+        let sent = match aim {
+            Aim::Process(handle) => send(args, handle),
+            Aim::Group(_, group) => group.send(args.signal),
+        };
+        return sent.map(Result::Sent).map_err(|error| failed(&error));
     }
     let grace = args.grace.map_or(Some(GRACE), |grace| grace.0);
     let sequence = StopSequence::graceful(args.signal, grace);
@@ -160,9 +169,11 @@ fn end(args: &Args, handle: &ProcessHandle) -> std::result::Result<Result, CliEr
         scope: scope(args),
         ..StopOptions::default()
     };
-    stop_tree(handle, &sequence, options)
-        .map(Result::Stopped)
-        .map_err(|error| failed(&error))
+    let stopped = match aim {
+        Aim::Process(handle) => stop_tree(handle, &sequence, options),
+        Aim::Group(_, group) => group.stop(&sequence),
+    };
+    stopped.map(Result::Stopped).map_err(|error| failed(&error))
 }
 
 /// Signals that mean something else than the end are never followed by KILL unasked.

@@ -7,7 +7,7 @@ use super::{MANY, StopDriver};
 use crate::stop::target::Scope;
 use crate::stop::walk;
 use crate::sys::clock;
-use crate::{Mechanism, ProcessHandle, Signal};
+use crate::{Mechanism, ProcessHandle, Signal, SignalError};
 
 impl StopDriver {
     /// The leader's group, or the leader where it leads none (its tree follows with the rest).
@@ -19,10 +19,16 @@ impl StopDriver {
         let scope = self.target.scope;
         let leads = scope != Scope::Single && leads_group(leader);
         if !leads {
-            if !leader.has_exited() && leader.signal(signal).is_ok() {
-                let key = (leader.pid(), leader.identity().start_ticks);
-                self.note(key);
-                wake_if_stopped(leader, signal);
+            if leader.has_exited() {
+                return;
+            }
+            match leader.signal(signal) {
+                Ok(()) => {
+                    let key = (leader.pid(), leader.identity().start_ticks);
+                    self.note(key);
+                    wake_if_stopped(leader, signal);
+                }
+                Err(error) => self.denied = is_denied(&error),
             }
             return;
         }
@@ -78,7 +84,11 @@ impl StopDriver {
             // The caller itself is in it: everybody else one by one.
             let _gone = leader.signal(signal);
         } else {
-            let _nobody_left = leader.signal_group(signal);
+            let sent = leader.signal_group(signal);
+            if sent.is_err_and(|error| is_denied(&error)) {
+                self.denied = true;
+                return;
+            }
         }
         if signal != Signal::PROBE {
             wake_if_stopped(leader, signal);
@@ -91,6 +101,22 @@ impl StopDriver {
             step.sent_ticks = now;
         }
         keys.into_iter().for_each(|key| self.note(key));
+    }
+
+    pub(super) fn leader_refuses(&self) -> bool {
+        let probe = |leader: &ProcessHandle| leader.signal(Signal::PROBE);
+        let probed = self.target.leader.as_deref().map(probe);
+        probed.is_some_and(|sent| sent.is_err_and(|error| is_denied(&error)))
+    }
+
+    /// Says whether a best-effort stop may signal nobody at all of those that it is aimed at.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let refuses = |sent: std::io::Result<()>| {
+            sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
+        };
+        let mut everybody = self.everybody().into_iter();
+        self.target.mechanism() == Mechanism::GroupWalk
+            && everybody.all(|member| refuses(member.signal(Signal::PROBE)))
     }
 
     /// Once the leader has ended (or leads no group): everybody who has not had this step's signal.
@@ -149,6 +175,10 @@ impl StopDriver {
         }
         missed
     }
+}
+
+fn is_denied(error: &SignalError) -> bool {
+    matches!(error, SignalError::PermissionDenied { .. })
 }
 
 fn wake_if_stopped(leader: &ProcessHandle, signal: Signal) {

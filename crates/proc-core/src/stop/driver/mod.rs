@@ -73,6 +73,8 @@ pub struct StopDriver {
     /// Whether a look before the pause is over finds nobody, or is not worth what it costs.
     look_later: bool,
     leader_gone: bool,
+    /// Whether the first signal was refused for want of permission.
+    denied: bool,
     raised: Option<sched::Raised>,
     report: Option<StopReport>,
 }
@@ -114,6 +116,7 @@ impl StopDriver {
             look_owed: false,
             look_later: false,
             leader_gone: false,
+            denied: false,
             raised: None,
             report: None,
         }
@@ -207,6 +210,11 @@ impl StopDriver {
                     .saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
             }
             let survivors = self.beyond_reach(survivors, on_reaped);
+            return self.done(now, survivors);
+        }
+        if std::mem::take(&mut self.denied) && self.is_out_of_reach() {
+            // Nobody was told to end, so there is nothing to wait for.
+            let survivors = self.survivors();
             return self.done(now, survivors);
         }
         let over = match self.current_signal() {
@@ -314,6 +322,8 @@ impl StopDriver {
                 self.remember();
             }
             self.signal_first(signal);
+        } else {
+            self.denied = self.leader_refuses();
         }
         true
     }
