@@ -56,6 +56,12 @@ impl CliError {
         }
     }
 
+    /// Adds what followed from it, as a line of its own.
+    pub(crate) fn and(mut self, message: impl Display) -> CliError {
+        self.messages.push(message.to_string());
+        self
+    }
+
     /// Adds the next command worth typing.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
         self.hint = Some(hint.into());

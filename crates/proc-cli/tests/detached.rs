@@ -138,6 +138,66 @@ fn a_supervisor_that_is_killed_comes_back_with_the_same_services() {
 }
 
 #[test]
+fn a_supervisor_comes_back_although_its_directory_is_gone() {
+    let project = TestProject::new(WEB);
+    let directory = project.path().join("release-1");
+    std::fs::create_dir(&directory).expect("a directory");
+    std::fs::rename(
+        project.path().join("proc.toml"),
+        directory.join("proc.toml"),
+    )
+    .expect("it is there");
+    let up = std::process::Command::new(env!("CARGO_BIN_EXE_proc"))
+        .current_dir(&directory)
+        .arg("--state-dir")
+        .arg(project.state())
+        .args(["up", "-d"])
+        .output()
+        .expect("proc runs");
+    assert!(up.status.success(), "{up:?}");
+    let service = project.pid("web");
+    let supervisor = project.status()["supervisor"]["pid"].as_u64();
+    let supervisor = u32::try_from(supervisor.expect("a pid")).expect("it fits");
+    std::fs::remove_dir_all(&directory).expect("it is ours");
+    let supervisor = proc_core::ProcessHandle::of(supervisor).expect("it lives");
+    supervisor
+        .signal(proc_core::Signal::KILL)
+        .expect("it is ours");
+    supervisor.wait(None).expect("a pidfd can be waited for");
+    assert_eq!(project.pid("web"), service, "the service was not touched");
+    assert!(project.status()["supervisor"]["pid"].is_u64());
+    project.ok(&["stop", "web"]);
+}
+
+#[test]
+fn an_upgrade_to_what_is_no_proc_leaves_a_supervisor() {
+    let project = TestProject::new(WEB);
+    project.ok(&["up", "-d"]);
+    let service = project.pid("web");
+    let supervisor = project.status()["supervisor"]["pid"].clone();
+    for program in ["/no/such", "/etc/passwd", "/bin/true"] {
+        let done = project.proc(&["daemon", "upgrade", "--binary", program]);
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stderr.contains(program), "{done:?}");
+        assert_eq!(project.status()["supervisor"]["pid"], supervisor);
+    }
+    // One that passes for it, and fails.
+    project.write(
+        "liar",
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo proc 9 && exit\necho error: not today >&2\nexit 3\n",
+    );
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(project.path().join("liar"), mode).expect("it is ours");
+    let done = project.proc(&["daemon", "upgrade", "--binary", "liar"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("not today"), "{done:?}");
+    assert!(done.stderr.contains("nothing was upgraded"), "{done:?}");
+    assert!(project.status()["supervisor"]["pid"].is_u64());
+    assert_eq!(project.pid("web"), service, "the service was not touched");
+    project.ok(&["restart", "web"]);
+}
+
+#[test]
 fn with_supervisor_and_keeper_dead_verbs_say_so_at_once() {
     let project = TestProject::new(WEB);
     project.ok(&["up", "-d"]);

@@ -561,6 +561,48 @@ fn the_command_is_respawned_until_it_is_final() {
 }
 
 #[test]
+fn what_is_missing_for_a_while_is_respawned_when_it_is_back() {
+    let mut shim = Shim::new();
+    let directory = shim.home.path().join("wd");
+    std::fs::create_dir(&directory).unwrap();
+    let program = shim.home.path().join("program");
+    std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+    let spec = StartSpec {
+        argv: vec![
+            program.clone().into(),
+            "-c".into(),
+            "pwd; kill -9 $$".into(),
+        ],
+        cwd: directory.clone(),
+        respawn: Some(Respawn {
+            initial: Duration::from_millis(1),
+            ..Respawn::default()
+        }),
+        ..sh("")
+    };
+    std::fs::remove_file(&program).unwrap();
+    assert_eq!(shim.start_fails(spec.clone()).kind, FailureKind::NotFound);
+    std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+    shim.start(spec);
+    shim.exited();
+    std::fs::remove_file(&program).unwrap();
+    std::fs::remove_dir(&directory).unwrap();
+    let last = shim.status().last_run;
+    // Tried in vain at least once.
+    while shim.status().last_run < last + 2 {}
+    std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+    // Its directory is gone as well.
+    let elsewhere = |shim: &Shim| {
+        let log = String::from_utf8(shim.log("web.stdout.log")).unwrap();
+        log.lines().any(|line| line == "/")
+    };
+    while !elsewhere(&shim) {
+        shim.exited();
+    }
+    shim.stop("KILL");
+}
+
+#[test]
 fn a_respawned_supervisor_does_not_take_its_services_along() {
     let mut shim = Shim::new();
     let ready = shim.home.path().join("ready");

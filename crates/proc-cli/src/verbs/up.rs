@@ -1,7 +1,7 @@
 //! `proc up`: the supervisor and the services, here in the foreground or detached.
 
 mod copy;
-mod detached;
+pub(crate) mod detached;
 mod foreground;
 pub(crate) mod launch;
 mod signals;

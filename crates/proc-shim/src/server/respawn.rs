@@ -1,6 +1,7 @@
 //! The command that the shim itself starts again, as for a supervisor's own keeper.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use proc_core::ProcessEnd;
@@ -52,7 +53,11 @@ impl Shim {
             return;
         }
         again.at = None;
-        let spec = again.spec.clone();
+        let mut spec = again.spec.clone();
+        // Its directory was removed: better elsewhere than not at all.
+        if !spec.cwd.is_dir() {
+            spec.cwd = PathBuf::from("/");
+        }
         let fds = again
             .fds
             .iter()

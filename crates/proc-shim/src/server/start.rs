@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use proc_core::{
     AttributeError, Attributes, Cgroup, Identity, ProcessEnd, ProcessHandle, Resource, SessionMode,
@@ -251,9 +252,13 @@ impl Shim {
         self.put_run(running, false, true);
         self.streams.abandon();
         self.service.run_failed();
-        if let Some(asker) = asker {
-            let failure = Reply::Failed(failure.clone());
-            self.peers.reply(asker, &failure, Vec::new());
+        match asker {
+            Some(asker) => {
+                let failure = Reply::Failed(failure.clone());
+                self.peers.reply(asker, &failure, Vec::new());
+            }
+            // Nobody asked: what hindered it may pass.
+            None => self.plan_respawn(None, Duration::ZERO),
         }
         self.reap();
     }

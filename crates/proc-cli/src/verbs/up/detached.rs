@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use proc_api::{Client, ClientError};
+use proc_api::{Client, ClientError, Info};
 use proc_spec::Project;
 use proc_supervisor::{Desired, ProjectStatus, Report, WaitFor};
 
@@ -66,11 +66,11 @@ fn command_line(context: &Context, args: &Args, place: &Place) -> Result<Vec<OsS
 
 /// Waits until the supervisor answers. Should it end first, its keeper is ended as well, and what
 /// it said is the failure.
-async fn answers(keeper: &mut Keeper, place: &Place) -> Result<(), CliError> {
+pub(crate) async fn answers(keeper: &mut Keeper, place: &Place) -> Result<Info, CliError> {
     let client = Client::new(&place.dirs.runtime).with_patience(ANSWER);
     let ended = tokio::select! {
         info = client.info() => match info {
-            Ok(_) => return Ok(()),
+            Ok(info) => return Ok(info),
             Err(error) => Some(error),
         },
         _ = keeper.ended() => None,
