@@ -74,10 +74,17 @@ pub(crate) struct Globals {
 /// Reads the command line; `--help` and usage errors end the program here, as clap words them.
 pub(crate) fn parse() -> Result<(Globals, Verb), CliError> {
     let matches = command().get_matches();
-    let from_environment = matches.value_source("file") == Some(ValueSource::EnvVariable);
+    let from = |flag: &str, source| matches.value_source(flag) == Some(source);
+    let from_environment = |flag: &str| from(flag, ValueSource::EnvVariable);
+    let given = |flag: &str| from(flag, ValueSource::CommandLine);
     let cli = parsed(&matches)?;
     let mut globals = cli.globals;
-    if from_environment {
+    // Within a service the variable tells of what that is a part. Whoever names another place there means another project.
+    let inherited = from_environment("project") && std::env::var_os("PROC_SERVICE").is_some();
+    if inherited && (given("dir") || given("file")) {
+        globals.project = None;
+    }
+    if from_environment("file") {
         globals.file = globals
             .file
             .iter()

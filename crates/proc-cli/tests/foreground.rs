@@ -46,6 +46,28 @@ fn an_interrupt_stops_everything_with_code_0() {
 }
 
 #[test]
+fn under_nohup_a_closed_terminal_ends_nothing() {
+    let project =
+        TestProject::new("[service.web]\ncommand = \"sh -c 'echo up; exec sleep 1000'\"\n");
+    let proc = project.command(&["up"]);
+    let mut nohup = std::process::Command::new("nohup");
+    nohup.arg(proc.get_program()).args(proc.get_args());
+    nohup
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut up = nohup.spawn().expect("nohup starts");
+    let rest = until_line(&mut up, "up");
+    signal(&up, Signal::HUP);
+    project.ok(&["status"]);
+    signal(&up, Signal::INT);
+    let done = wait(up);
+    drop(rest);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(!done.stderr.contains("SIGHUP"), "{done:?}");
+    assert!(done.stderr.contains("SIGINT"), "{done:?}");
+}
+
+#[test]
 fn the_third_interrupt_kills_what_ignores_the_others() {
     let project = TestProject::new(
         "[service.deaf]\nstop = { signal = \"TERM\", grace = \"none\" }\n\

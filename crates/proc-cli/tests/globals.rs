@@ -39,6 +39,22 @@ fn each_flag_has_a_twin_in_the_environment() {
 }
 
 #[test]
+fn within_a_service_another_place_is_another_project() {
+    let project =
+        TestProject::new("[project]\nname = \"inner\"\n[service.web]\ncommand = \"true\"\n");
+    let status = |service: Option<&str>| {
+        let mut command = project.command(&["status", "--json"]);
+        command.env("PROC_PROJECT", "outer");
+        command.envs(service.map(|service| ("PROC_SERVICE", service)));
+        let done = Done::from(command.output().expect("runs"));
+        let status: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+        status["project"].as_str().expect("a name").to_owned()
+    };
+    assert_eq!(status(Some("n")), "inner", "`-C` names the place");
+    assert_eq!(status(None), "outer");
+}
+
+#[test]
 fn an_empty_variable_is_none() {
     let project = TestProject::new(ONE);
     let mut command = Command::new(env!("CARGO_BIN_EXE_proc"));

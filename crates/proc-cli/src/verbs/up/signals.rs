@@ -2,6 +2,7 @@
 
 use std::io;
 
+use proc_core::{Disposition, Signal, disposition};
 use proc_supervisor::StopOptions;
 use tokio::signal::unix::{self, SignalKind};
 
@@ -11,17 +12,21 @@ use crate::verbs::escalation::escalation;
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
-    hangup: unix::Signal,
+    /// `None` where it is ignored: nohup(1) asked for that.
+    hangup: Option<unix::Signal>,
     count: u32,
 }
 
 impl Signals {
     /// Catches them from now on; must be called within the runtime.
     pub(crate) fn catch() -> io::Result<Signals> {
+        let ours = std::process::id();
+        let ignored = disposition(ours, Signal::HUP).is_ok_and(|now| now == Disposition::Ignored);
+        let hangup = || unix::signal(SignalKind::hangup());
         Ok(Signals {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
-            hangup: unix::signal(SignalKind::hangup())?,
+            hangup: (!ignored).then(hangup).transpose()?,
             count: 0,
         })
     }
@@ -31,9 +36,18 @@ impl Signals {
         let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+            () = hung_up(&mut self.hangup) => "SIGHUP",
         };
         self.count += 1;
         (name, escalation(self.count, None))
+    }
+}
+
+async fn hung_up(hangup: &mut Option<unix::Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
