@@ -6,6 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use proc_core::{Identity, Signal};
 
+/// What `--grace` is unless given.
+const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
 fn proc_run(options: &[&str], command: &[&str]) -> Command {
     let mut run = Command::new(env!("CARGO_BIN_EXE_proc"));
     run.arg("run")
@@ -218,6 +221,24 @@ fn killed_with_9_it_takes_its_tree_along() {
     signal(&run, Signal::KILL);
     until_closed(lines);
     assert!(!run.wait().expect("our own child").success());
+}
+
+#[test]
+fn killed_with_9_it_has_its_tree_stopped_as_asked() {
+    // Ended by KILL, which the default grace would bring after the test has given up on it.
+    let deaf = "trap '' TERM; echo up; while :; do sleep 1000; done";
+    let (mut run, lines, _) = started(&["--grace", "100ms"], deaf);
+    let begun = std::time::Instant::now();
+    signal(&run, Signal::KILL);
+    until_closed(lines);
+    assert!(begun.elapsed() < DEFAULT_GRACE, "{:?}", begun.elapsed());
+    run.wait().expect("our own child");
+
+    let script = "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 1000; done";
+    let (mut run, lines, _) = started(&["--signal", "INT"], script);
+    signal(&run, Signal::KILL);
+    assert_eq!(until_closed(lines), "int\n");
+    run.wait().expect("our own child");
 }
 
 #[test]

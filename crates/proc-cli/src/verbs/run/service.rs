@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proc_core::StopSequence;
 use proc_spec::{ConfigError, Loader, Project, check_name};
 use toml::{Table, Value};
 
@@ -28,9 +29,14 @@ pub(super) fn load(context: &Context, args: &Args) -> Result<Project, CliError> 
         env: environment(),
         ..context.loader()?
     };
-    loader
-        .load_text(&config.to_string())
-        .map_err(|errors| CliError::many(exit::USAGE, errors.errors.iter().map(in_words).collect()))
+    let mut project = loader.load_text(&config.to_string()).map_err(|errors| {
+        CliError::many(exit::USAGE, errors.errors.iter().map(in_words).collect())
+    })?;
+    for service in &mut project.services {
+        // The shim goes by it when we are killed, and can no longer say how the command is to be stopped.
+        service.stop.steps = StopSequence::graceful(args.signal, args.grace.0);
+    }
+    Ok(project)
 }
 
 /// Says what is wrong by key: the line and column are of a file that the user never wrote, unless it is an environment file.
