@@ -145,7 +145,11 @@ impl Stage {
     pub(crate) fn stop_by(&mut self, steps: &str, tier: Mechanism) -> StopReport {
         let sequence: StopSequence = steps.parse().expect("a sequence");
         let tier = Some(tier);
-        match self.ask(&Request::Stop { sequence, tier }) {
+        match self.ask(&Request::Stop {
+            sequence,
+            tier,
+            group: false,
+        }) {
             Reply::Stopped(report) => report,
             other => panic!("{other:?}"),
         }
@@ -181,7 +185,14 @@ impl Drop for Stage {
         let sequence = StopSequence::kill();
         let tier = Some(Mechanism::Subreaper);
         let bound = Some(Duration::from_secs(20));
-        for request in [Request::Stop { sequence, tier }, Request::Exit] {
+        for request in [
+            Request::Stop {
+                sequence,
+                tier,
+                group: false,
+            },
+            Request::Exit,
+        ] {
             let _gone = self.client.call(&request, Vec::new(), bound);
         }
         let _gone = self.shim.signal(Signal::KILL);

@@ -161,6 +161,7 @@ impl Keeper {
             &Request::Stop {
                 sequence,
                 tier: None,
+                group: false,
             },
             GRACE + ANSWER,
         )?;

@@ -242,6 +242,34 @@ fn killed_with_9_it_has_its_tree_stopped_as_asked() {
 }
 
 #[test]
+fn what_may_outlive_the_command_outlives_its_stop() {
+    // Holds the pipe, in a session of its own, until it is told to go.
+    let script = "setsid sh -c 'trap \"echo told; exit\" USR1; echo $$; while :; do sleep 0.1; done' & exec sleep 1000";
+    for (options, by_hand, wanted) in [
+        (&["--timeout", "600ms"][..], false, 124),
+        (&[], true, 143),
+        (&["--grace", "0"], true, 137),
+    ] {
+        let options = [&["--detach-allowed"], options].concat();
+        let (mut run, lines, pid) = started(&options, script);
+        if by_hand {
+            signal(&run, Signal::TERM);
+        }
+        assert_eq!(
+            run.wait().expect("ours").code(),
+            Some(wanted),
+            "{options:?}"
+        );
+        let left = Identity::of(pid.parse().expect("a pid")).expect("it outlived the run");
+        left.open()
+            .expect("it outlived the run")
+            .signal(Signal::USR1)
+            .expect("ours");
+        assert_eq!(until_closed(lines), "told\n", "{options:?}");
+    }
+}
+
+#[test]
 fn signals_reach_the_command_and_end_it_by_its_own_code() {
     let script = "trap 'echo usr1' USR1; trap 'exit 9' TERM; echo up; while :; do sleep 1000 & wait $!; done";
     let (mut run, mut lines, _) = started(&["--grace", "5s"], script);

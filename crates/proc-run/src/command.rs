@@ -94,6 +94,10 @@ impl Command {
         self
     }
 
+    pub(crate) fn is_foreground(&self) -> bool {
+        self.foreground
+    }
+
     /// Gives it a further descriptor, under `number`.
     pub(crate) fn fd(mut self, fd: Arc<OwnedFd>, number: i32) -> Self {
         self.fds.push((fd, number));

@@ -7,7 +7,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proc_core::{ProcessEnd, Signal, Spawn, SpawnError, Stdio, StopReport, StopSequence, Survivor};
+use proc_core::{
+    ProcessEnd, Scope, Signal, Spawn, SpawnError, Stdio, StopReport, StopSequence, Survivor,
+};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -197,7 +199,8 @@ impl Run {
         self
     }
 
-    /// Says whether children in the background may outlive it. Their output should go elsewhere:
+    /// Says whether children in the background may outlive it: its end, and also its stop, which then
+    /// reaches its process group alone (its whole tree where it has no group of its own). Their output should go elsewhere:
     /// once the command has ended nobody reads the pipe any more.
     pub fn allow_detached(mut self, allow: bool) -> Self {
         self.allow_detached = allow;
@@ -208,6 +211,15 @@ impl Run {
     pub fn on_output(mut self, on_output: impl FnMut(Stream, &[u8]) + Send + 'static) -> Self {
         self.on_output = Some(Arc::new(Mutex::new(on_output)));
         self
+    }
+
+    /// Returns how far a stop reaches. Without a group of its own there is nothing to tell what is in the background by.
+    fn scope(&self) -> Scope {
+        if self.allow_detached && !self.command.is_foreground() {
+            Scope::Group
+        } else {
+            Scope::Tree
+        }
     }
 
     /// Returns the command.
@@ -241,6 +253,7 @@ impl Run {
         let limits = Limits {
             deadline: self.timeout.and_then(|timeout| begin.checked_add(timeout)),
             stop: self.stop.clone(),
+            scope: self.scope(),
             allow_detached: self.allow_detached,
             outlives_us: false,
         };

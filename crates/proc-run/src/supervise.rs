@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use proc_core::{
-    Child, ProcessEnd, ProcessHandle, Readiness, Signal, StopOptions, StopReport, StopSequence,
-    stop_tree,
+    Child, ProcessEnd, ProcessHandle, Readiness, Scope, Signal, StopOptions, StopReport,
+    StopSequence, stop_tree,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -43,6 +43,8 @@ pub enum Cause {
 pub(crate) struct Limits {
     pub(crate) deadline: Option<Instant>,
     pub(crate) stop: StopSequence,
+    /// How far a stop at its deadline or by its caller reaches.
+    pub(crate) scope: Scope,
     /// Children in the background may outlive it.
     pub(crate) allow_detached: bool,
     /// It goes on when nobody watches it any more.
@@ -124,10 +126,18 @@ fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// A stop that runs on a thread of its own, because it may have to look through `/proc`.
 type Stopping = JoinHandle<io::Result<StopReport>>;
 
-fn begin_stop(handle: &ProcessHandle, sequence: &StopSequence) -> io::Result<Stopping> {
+fn begin_stop(
+    handle: &ProcessHandle,
+    sequence: &StopSequence,
+    scope: Scope,
+) -> io::Result<Stopping> {
     let (handle, sequence) = (handle.try_clone()?, sequence.clone());
+    let options = StopOptions {
+        scope,
+        ..StopOptions::default()
+    };
     Ok(tokio::task::spawn_blocking(move || {
-        stop_tree(&handle, &sequence, StopOptions::default())
+        stop_tree(&handle, &sequence, options)
     }))
 }
 
@@ -182,11 +192,11 @@ pub(crate) async fn supervise(
             done = stopped(&mut stopping) => { report = Some(done?); break }
             () = at(limits.deadline), if waits => {
                 cause = Cause::TimedOut;
-                stopping = Some(begin_stop(child.0.handle(), &limits.stop)?);
+                stopping = Some(begin_stop(child.0.handle(), &limits.stop, limits.scope)?);
             }
             sequence = &mut cancelled, if waits => {
                 cause = Cause::Cancelled;
-                stopping = Some(begin_stop(child.0.handle(), &sequence)?);
+                stopping = Some(begin_stop(child.0.handle(), &sequence, limits.scope)?);
             }
             count = out.next() => out.emit(count, sink),
             count = err.next() => err.emit(count, sink),
@@ -196,7 +206,7 @@ pub(crate) async fn supervise(
     let end = child.0.try_wait()?;
     let left_behind = || child.0.handle().signal_group(Signal::PROBE).is_ok();
     if report.is_none() && !limits.allow_detached && left_behind() {
-        let mut stopping = Some(begin_stop(child.0.handle(), &limits.stop)?);
+        let mut stopping = Some(begin_stop(child.0.handle(), &limits.stop, Scope::Tree)?);
         report = loop {
             tokio::select! {
                 biased;

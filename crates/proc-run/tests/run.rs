@@ -9,6 +9,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
+
 use proc_run::{
     Cause, Command, Environment, FindError, Finished, Output, Program, Run, RunError, Script,
     Signal, StopSequence, Stream,
@@ -205,6 +207,28 @@ async fn background_survives_when_allowed() {
     assert!(finished.success());
     let text = tokio::task::spawn_blocking(move || {
         std::fs::write(go, "\n").unwrap();
+        std::fs::read_to_string(marker).unwrap()
+    });
+    assert_eq!(text.await.unwrap(), "survived\n");
+}
+
+#[tokio::test]
+async fn background_survives_a_timeout_when_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (go, marker) = (fifo(dir.path(), "go"), fifo(dir.path(), "marker"));
+    let line = format!(
+        "setsid sh -c 'read x <{}; echo survived >{}' >/dev/null 2>&1 & exec sleep 1000",
+        go.display(),
+        marker.display()
+    );
+    let run = sh(&line).allow_detached(true);
+    let finished = finish(run.timeout(Some(Duration::from_millis(600)))).await;
+    assert_eq!(finished.cause, Cause::TimedOut, "{finished}");
+    let text = tokio::task::spawn_blocking(move || {
+        // Somebody reads it, or it cannot be opened without waiting.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let go = rustix::fs::open(&go, flags, Mode::empty()).expect("it lives");
+        rustix::io::write(go, b"\n").unwrap();
         std::fs::read_to_string(marker).unwrap()
     });
     assert_eq!(text.await.unwrap(), "survived\n");

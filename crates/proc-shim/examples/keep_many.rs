@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let kill = Request::Stop {
             sequence: StopSequence::kill(),
             tier: None,
+            group: false,
         };
         client.call(&kill, Vec::new(), None)?;
         client.call(&Request::Exit, Vec::new(), None)?;

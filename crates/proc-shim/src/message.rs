@@ -190,6 +190,8 @@ pub enum Request {
         sequence: StopSequence,
         /// Forces a tier instead of the best one.
         tier: Option<Mechanism>,
+        /// Reaches the leader's process group alone; what left it lives on.
+        group: bool,
     },
     /// Writes to standard input; answered when the bytes are in the pipe.
     StdinWrite(Vec<u8>),

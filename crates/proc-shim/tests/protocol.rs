@@ -136,10 +136,12 @@ fn requests() -> Vec<Request> {
         Request::Stop {
             sequence: sequence(),
             tier: Some(proc_core::Mechanism::GroupWalk),
+            group: true,
         },
         Request::Stop {
             sequence: "HUP".parse().unwrap(),
             tier: None,
+            group: false,
         },
         Request::StdinWrite(vec![0, 255, 10]),
         Request::StdinClose,

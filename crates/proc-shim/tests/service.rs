@@ -490,6 +490,7 @@ fn a_second_stop_is_faster_never_slower() {
     let slow = Request::Stop {
         sequence: "TERM/1h, KILL".parse().unwrap(),
         tier: None,
+        group: false,
     };
     shim.client().send(&slow, Vec::new()).unwrap();
     let report = shim.stop("KILL");

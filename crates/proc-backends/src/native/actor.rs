@@ -302,6 +302,7 @@ impl Actor {
             let request = Request::Stop {
                 sequence: sequence.clone(),
                 tier: None,
+                group: self.options.stops_groups(),
             };
             self.ask(&request, Vec::new(), Pending::Stop(sequence, done));
         } else {

@@ -17,6 +17,8 @@ pub struct Console {
     pub stderr: Option<OwnedFd>,
     /// Whether shim and service stay in the caller's session and process group, where the terminal is theirs to use.
     pub keep_session: bool,
+    /// Whether a stop ends the command's process group alone: what it put into the background lives on.
+    pub spares_background: bool,
     /// Program and arguments to the byte, where the spec's text is not what was typed.
     pub argv: Vec<OsString>,
     /// Variables that no text can hold, below those of the spec.

@@ -71,6 +71,11 @@ impl NativeOptions {
         self.state_dir.join("instances").join(instance)
     }
 
+    /// Returns whether a stop ends the leader's process group alone.
+    pub(crate) fn stops_groups(&self) -> bool {
+        self.console.as_ref().is_some_and(|c| c.spares_background)
+    }
+
     pub(crate) fn launch(&self, instance: &str) -> LaunchOptions {
         LaunchOptions {
             instance: instance.to_owned(),

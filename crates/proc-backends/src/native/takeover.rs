@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use proc_core::{
-    Child, Identity, ProcessEnd, ProcessHandle, StopDriver, StopOptions, StopReport, StopSequence,
-    StopTarget, run_stop, stop_tree,
+    Child, Identity, ProcessEnd, ProcessHandle, Scope, StopDriver, StopOptions, StopReport,
+    StopSequence, StopTarget, run_stop, stop_tree,
 };
 use proc_shim::{AdoptSpec, RecordError, Reply, Request, RunRecord, Terms};
 use tokio::task::JoinHandle;
@@ -246,6 +246,7 @@ impl Actor {
             let request = Request::Stop {
                 sequence: sequence.clone(),
                 tier: None,
+                group: self.options.stops_groups(),
             };
             self.ask(&request, Vec::new(), Pending::Stop(sequence, done));
         } else {
@@ -269,6 +270,7 @@ impl Actor {
             .cgroup
             .as_ref()
             .and_then(|path| proc_core::Cgroup::open(path).ok());
+        let group = self.options.stops_groups();
         let thread = tokio::task::spawn_blocking(move || {
             let mut target = match leader {
                 Some(leader) => StopTarget::new(leader),
@@ -276,6 +278,9 @@ impl Actor {
             };
             if let Some(cgroup) = cgroup {
                 target = target.cgroup(cgroup);
+            }
+            if group {
+                target = target.scope(Scope::Group);
             }
             let driver = StopDriver::new(sequence, target, std::time::Instant::now());
             Ok(run_stop(driver, &mut |_, _| {}))

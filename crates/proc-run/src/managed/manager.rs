@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use proc_core::{
-    Child, ProcessHandle, Signal, SignalError, Spawn, SpawnError, Stdio, StopOptions, StopSequence,
-    stop_tree,
+    Child, ProcessHandle, Scope, Signal, SignalError, Spawn, SpawnError, Stdio, StopOptions,
+    StopSequence, stop_tree,
 };
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
@@ -545,6 +545,7 @@ impl Watch {
         let limits = Limits {
             deadline,
             stop: StopSequence::graceful(Signal::TERM, Some(options.grace)),
+            scope: Scope::Tree,
             allow_detached: detached,
             outlives_us: detached,
         };

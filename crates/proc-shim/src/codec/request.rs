@@ -40,11 +40,16 @@ pub fn encode_request(id: u32, request: &Request) -> Frame {
             out.u64(2, *target as u64);
             SIGNAL
         }
-        Request::Stop { sequence, tier } => {
+        Request::Stop {
+            sequence,
+            tier,
+            group,
+        } => {
             parts::put_sequence(&mut out, 1, sequence);
             if let Some(tier) = tier {
                 parts::put_mechanism(&mut out, 2, *tier);
             }
+            out.flag(3, *group);
             STOP
         }
         Request::StdinWrite(bytes) => {
@@ -172,17 +177,19 @@ fn signal(mut fields: Reader<'_>) -> Result<Request, DecodeError> {
 }
 
 fn stop(mut fields: Reader<'_>) -> Result<Request, DecodeError> {
-    let (mut sequence, mut tier) = (None, None);
+    let (mut sequence, mut tier, mut group) = (None, None, false);
     while let Some(field) = fields.next()? {
         match field.tag {
             1 => sequence = Some(parts::sequence(&field)?),
             2 => tier = Some(parts::mechanism(&field)?),
+            3 => group = field.flag(),
             _ => {}
         }
     }
     Ok(Request::Stop {
         sequence: sequence.ok_or(DecodeError::Missing("sequence"))?,
         tier,
+        group,
     })
 }
 

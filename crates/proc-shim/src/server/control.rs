@@ -208,8 +208,13 @@ impl Shim {
                 Err(failure) => done(Err(failure)),
             },
             Request::Signal { signal, target } => done(self.signal(signal, target)),
-            Request::Stop { sequence, tier } => {
-                self.begin_stop(sequence, tier, Some(asker));
+            Request::Stop {
+                sequence,
+                tier,
+                group,
+            } => {
+                let target = self.service.target(tier, group);
+                self.begin_stop(sequence, target, Some(asker));
                 None
             }
             Request::StdinWrite(bytes) => match self.write_input(bytes, asker) {

@@ -258,7 +258,8 @@ impl Shim {
             service.ending = true;
             service.stop_requested();
             if service.is_busy() && self.stopping.is_none() {
-                self.begin_stop(terms.stop, None, None);
+                let target = self.service.target(None, false);
+                self.begin_stop(terms.stop, target, None);
             }
         }
     }

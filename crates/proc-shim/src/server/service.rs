@@ -267,7 +267,7 @@ impl Service {
     }
 
     /// Returns what a stop is aimed at, and its means.
-    pub(super) fn target(&self, tier: Option<Mechanism>) -> StopTarget {
+    pub(super) fn target(&self, tier: Option<Mechanism>, group: bool) -> StopTarget {
         let starting = self
             .starting
             .as_ref()
@@ -281,6 +281,9 @@ impl Service {
         if self.again.is_some() {
             // What the supervisor started are other services: they have shims of their own.
             return target.scope(Scope::Single);
+        }
+        if group {
+            return target.scope(Scope::Group);
         }
         if let Some(cgroup) = &self.cgroup {
             target = target.cgroup(cgroup.clone());

@@ -3,9 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use proc_core::{
-    Mechanism, Next, ProcessEnd, Signal, StopDriver, StopReport, StopSequence, StopTarget,
-};
+use proc_core::{Next, ProcessEnd, Signal, StopDriver, StopReport, StopSequence, StopTarget};
 
 use super::Shim;
 use super::service::Phase;
@@ -112,12 +110,11 @@ impl Shim {
     pub(super) fn begin_stop(
         &mut self,
         sequence: StopSequence,
-        tier: Option<Mechanism>,
+        target: StopTarget,
         asker: Option<Asker>,
     ) {
         let now = Instant::now();
         self.service.stop_requested();
-        let target = self.service.target(tier);
         let stopping = match self.stopping.take() {
             Some(mut stopping) => {
                 stopping.hurry(sequence, target, now);

@@ -127,6 +127,7 @@ impl Shim {
         match self.ask(&Request::Stop {
             sequence,
             tier: None,
+            group: false,
         }) {
             Reply::Stopped(report) => report,
             other => panic!("{other:?}"),
@@ -183,6 +184,7 @@ impl Drop for Shim {
             let kill = Request::Stop {
                 sequence: StopSequence::kill(),
                 tier: None,
+                group: false,
             };
             let _gone = client.call(&kill, Vec::new(), bound);
             let _gone = client.call(&Request::Exit, Vec::new(), bound);

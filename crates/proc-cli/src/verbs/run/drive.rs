@@ -120,6 +120,7 @@ fn console(args: &Args) -> Result<Console, CliError> {
         stdout,
         stderr,
         keep_session: args.foreground,
+        spares_background: args.detach_allowed,
         argv: args.command.clone(),
         env: if args.clear_env {
             Vec::new()
