@@ -270,6 +270,33 @@ fn what_may_outlive_the_command_outlives_its_stop() {
 }
 
 #[test]
+fn the_pid_file_is_there_while_the_command_runs() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let file = dir.path().join("pid");
+    let path = file.to_str().expect("a plain path");
+    // Of a process that is gone: pids are not that high.
+    std::fs::write(&file, "999999999\n").expect("write");
+    let script = "until test -s \"$0\"; do :; done; cat \"$0\"; echo $$";
+    let out = output(&["--pid-file", path], &["sh", "-c", script, path]);
+    let stdout = text(&out.stdout);
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == lines[1], "{out:?}");
+    assert!(!file.exists(), "it stays behind");
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_refused_before_anything_runs() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    for place in [dir.path().join("missing/pid"), dir.path().to_owned()] {
+        let path = place.to_str().expect("a plain path");
+        let out = output(&["--pid-file", path], &["echo", "ran"]);
+        assert_eq!(out.status.code(), Some(125), "{out:?}");
+        assert!(text(&out.stderr).contains(path), "{out:?}");
+        assert_eq!(text(&out.stdout), "");
+    }
+}
+
+#[test]
 fn signals_reach_the_command_and_end_it_by_its_own_code() {
     let script = "trap 'echo usr1' USR1; trap 'exit 9' TERM; echo up; while :; do sleep 1000 & wait $!; done";
     let (mut run, mut lines, _) = started(&["--grace", "5s"], script);

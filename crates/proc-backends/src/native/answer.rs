@@ -40,6 +40,9 @@ impl Actor {
                 self.running = Some(started.clone());
                 self.replacement = false;
                 self.tree_empty = false;
+                if let Some(console) = &self.options.console {
+                    console.begun(started.pid);
+                }
                 let _nobody_waits = done.send(Ok(started));
             }
             (Pending::Start(_, done), Reply::Failed(failure)) => {

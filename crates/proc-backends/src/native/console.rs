@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use proc_shim::{Output, StartSpec, Stdin};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// What a command in the foreground has from its caller; each that is `None` or empty stays as the spec says.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Console {
     pub keep_session: bool,
     /// Whether a stop ends the command's process group alone: what it put into the background lives on.
     pub spares_background: bool,
+    /// Who is told the pid of each run as soon as it has begun.
+    pub begun: Option<UnboundedSender<u32>>,
     /// Program and arguments to the byte, where the spec's text is not what was typed.
     pub argv: Vec<OsString>,
     /// Variables that no text can hold, below those of the spec.
@@ -26,6 +29,14 @@ pub struct Console {
 }
 
 impl Console {
+    /// Tells that a run has begun.
+    pub(super) fn begun(&self, pid: u32) {
+        if let Some(begun) = &self.begun {
+            // Whoever wanted to know may have gone.
+            let _gone = begun.send(pid);
+        }
+    }
+
     /// Puts the streams in place of those of the spec, and their descriptors before the others.
     pub(super) fn apply(&self, start: &mut StartSpec, fds: &mut Vec<OwnedFd>) -> io::Result<()> {
         if self.keep_session {

@@ -13,6 +13,7 @@ use proc_spec::Project;
 use proc_supervisor::{
     Begin, Event, EventStream, Grace, Handle, Options, State, StopOptions, Supervisor,
 };
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::pid_file::CommandPid;
@@ -49,7 +50,8 @@ pub(super) fn run(
         let mut signals = Signals::catch()?;
         let (copier, deaf) = copier(args, &project, state)?.unzip();
         let start_seconds = project.services[0].restart.startup_grace;
-        let handle = start(args, project, state).await?;
+        let (begun, pids) = mpsc::unbounded_channel();
+        let handle = start(args, project, state, begun).await?;
         let events = handle
             .events(Some(0))
             .await
@@ -59,6 +61,7 @@ pub(super) fn run(
             args,
             handle,
             pid_file,
+            pids,
             end: End::default(),
             timed_out: false,
             start_seconds,
@@ -72,10 +75,15 @@ pub(super) fn run(
     })
 }
 
-async fn start(args: &Args, project: Project, state: &PrivateState) -> Result<Handle, CliError> {
+async fn start(
+    args: &Args,
+    project: Project,
+    state: &PrivateState,
+    begun: mpsc::UnboundedSender<u32>,
+) -> Result<Handle, CliError> {
     let not_run = |error: &(dyn std::error::Error + 'static)| CliError::chain(exit::NOT_RUN, error);
     let name = project.name.clone();
-    let console = Some(Arc::new(console(args)?));
+    let console = Some(Arc::new(console(args, begun)?));
     let native =
         NativeOptions::new(state.path(), &state.runtime()).map_err(|error| not_run(&error))?;
     let backend =
@@ -95,7 +103,7 @@ async fn start(args: &Args, project: Project, state: &PrivateState) -> Result<Ha
 }
 
 /// Where the command's streams go: ours, unless something has to be done to its output.
-fn console(args: &Args) -> Result<Console, CliError> {
+fn console(args: &Args, begun: mpsc::UnboundedSender<u32>) -> Result<Console, CliError> {
     let ours = |fd: io::Result<OwnedFd>| {
         fd.map(Some)
             .map_err(|error| CliError::chain(exit::NOT_RUN, &error))
@@ -121,6 +129,7 @@ fn console(args: &Args) -> Result<Console, CliError> {
         stderr,
         keep_session: args.foreground,
         spares_background: args.detach_allowed,
+        begun: Some(begun),
         argv: args.command.clone(),
         env: if args.clear_env {
             Vec::new()
@@ -189,6 +198,8 @@ struct Run<'a> {
     args: &'a Args,
     handle: Handle,
     pid_file: Option<CommandPid>,
+    /// Pids of runs that have begun: events tell of a run only when it counts as started, or has ended.
+    pids: mpsc::UnboundedReceiver<u32>,
     end: End,
     timed_out: bool,
     start_seconds: Duration,
@@ -211,6 +222,7 @@ impl Run<'_> {
         loop {
             tokio::select! {
                 biased;
+                Some(pid) = self.pids.recv() => self.begun(pid),
                 event = events.next() => match event {
                     Some(event) => self.note(&event),
                     None => break,
@@ -291,6 +303,12 @@ impl Run<'_> {
         instance.identity.as_ref()?.open().ok()
     }
 
+    fn begun(&mut self, pid: u32) {
+        if let Some(pid_file) = &mut self.pid_file {
+            pid_file.follow(pid);
+        }
+    }
+
     fn note(&mut self, event: &Event) {
         if self.context.globals.json {
             render::json_note(event);
@@ -306,9 +324,6 @@ impl Run<'_> {
                 .is_none()
                 .then(|| event.cause.detail.clone())
                 .flatten();
-        }
-        if let Some(pid_file) = &mut self.pid_file {
-            pid_file.follow(event.pid);
         }
         if event.exit.is_none()
             && matches!(
