@@ -40,7 +40,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Makes the surroundings; reads and connects to nothing yet.
-    pub(crate) fn new(globals: Globals) -> Result<Context, CliError> {
+    pub(crate) fn new(globals: Globals) -> std::io::Result<Context> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -270,6 +270,34 @@ fn what_may_outlive_the_command_outlives_its_stop() {
 }
 
 #[test]
+fn a_command_that_a_hook_keeps_from_running_never_ran() {
+    for (options, wanted, names) in [
+        (&["--hook", "pre_start=exit 3"][..], 125, "pre_start hook"),
+        (
+            &["--hook", "pre_start=sleep 1000", "--timeout", "100ms"],
+            124,
+            "timed out before",
+        ),
+    ] {
+        let out = output(options, &["echo", "ran"]);
+        assert_eq!(out.status.code(), Some(wanted), "{options:?}: {out:?}");
+        assert!(text(&out.stderr).contains(names), "{options:?}: {out:?}");
+        assert_eq!(text(&out.stdout), "", "{options:?}");
+    }
+}
+
+#[test]
+fn without_descriptors_it_never_ran() {
+    let run = "ulimit -n 8; exec \"$0\" run -- true";
+    let out = Command::new("sh")
+        .args(["-c", run, env!("CARGO_BIN_EXE_proc")])
+        .output()
+        .expect("sh starts");
+    assert_eq!(out.status.code(), Some(125), "{out:?}");
+    assert!(text(&out.stderr).contains("open files"), "{out:?}");
+}
+
+#[test]
 fn the_pid_file_is_there_while_the_command_runs() {
     let dir = tempfile::tempdir().expect("temp dir");
     let file = dir.path().join("pid");

@@ -48,7 +48,8 @@ use clap::Subcommand;
 
 use crate::args::Globals;
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{CliError, Outcome};
+use crate::exit;
 
 /// What `proc` can be asked to do.
 #[derive(Debug, Subcommand)]
@@ -141,9 +142,23 @@ pub(crate) enum Verb {
     Supervise(supervise::Args),
 }
 
+impl Verb {
+    /// Returns whether its code is that of a command, and its own failures are told apart from it.
+    fn runs_a_command(&self) -> bool {
+        matches!(self, Verb::Run(_) | Verb::Script(_) | Verb::Init(_))
+    }
+}
+
 /// Runs one verb.
 pub(crate) fn dispatch(globals: Globals, verb: Verb) -> Outcome {
-    let context = &Context::new(globals)?;
+    let context = &Context::new(globals).map_err(|error| {
+        let code = if verb.runs_a_command() {
+            exit::NOT_RUN
+        } else {
+            exit::FAILED
+        };
+        CliError::new(code, format!("cannot begin: {error}"))
+    })?;
     match verb {
         Verb::Up(args) => up::run(context, args),
         Verb::Down(args) => down::run(context, args),

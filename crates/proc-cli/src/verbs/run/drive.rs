@@ -47,7 +47,8 @@ pub(super) fn run(
         .map(CommandPid::claim)
         .transpose()?;
     context.block_on(async {
-        let mut signals = Signals::catch()?;
+        let mut signals =
+            Signals::catch().map_err(|error| CliError::chain(exit::NOT_RUN, &error))?;
         let (copier, deaf) = copier(args, &project, state)?.unzip();
         let start_seconds = project.services[0].restart.startup_grace;
         let (begun, pids) = mpsc::unbounded_channel();
@@ -169,7 +170,8 @@ fn copier(
         return Ok(None);
     }
     let dir = state.path().join("log");
-    std::fs::create_dir_all(&dir)?;
+    let not_run = |error: io::Error| CliError::chain(exit::NOT_RUN, &error);
+    std::fs::create_dir_all(&dir).map_err(not_run)?;
     let source = Source {
         instance: project.name.clone(),
         shown: project.name.clone(),
@@ -180,7 +182,7 @@ fn copier(
         prefix: args.prefix,
         timestamps: args.timestamps,
     };
-    Ok(Some(Copier::start(&[source], style)?))
+    Copier::start(&[source], style).map(Some).map_err(not_run)
 }
 
 /// What is known of the command's end.
@@ -191,6 +193,8 @@ struct End {
     /// Why it never ran.
     not_run: Option<String>,
     killed: bool,
+    /// Whether it never ran because of one of its hooks.
+    refused: bool,
 }
 
 struct Run<'a> {
@@ -246,7 +250,9 @@ impl Run<'_> {
         }
         let finished = self.handle.finished().await;
         render::survivors(&finished.survivors);
-        if self.end.not_run.is_some() {
+        if self.end.refused {
+            self.end.code = None;
+        } else if self.end.not_run.is_some() {
             self.end.code = u8::try_from(finished.code).ok();
         }
     }
@@ -332,6 +338,7 @@ impl Run<'_> {
             )
         {
             self.end.not_run = event.cause.detail.clone();
+            self.end.refused = event.cause.kind == "hook";
         }
     }
 
@@ -343,8 +350,16 @@ impl Run<'_> {
     fn code(&self) -> u8 {
         if let Some(reason) = &self.end.not_run {
             render::error_line(reason);
+        } else if self.end.code.is_none() {
+            let why = if self.timed_out {
+                "timed out"
+            } else {
+                "stopped"
+            };
+            render::error_line(&format!("{why} before the command was started"));
         }
         match self.end.code {
+            None if self.timed_out => exit::TIMED_OUT,
             None => exit::NOT_RUN,
             Some(code) if !self.timed_out || self.args.preserve_status => code,
             Some(_) if self.end.killed => exit::of_command(None, Some(Signal::KILL.raw())),
