@@ -298,11 +298,37 @@ fn without_descriptors_it_never_ran() {
 }
 
 #[test]
+fn a_line_of_the_output_makes_it_ready() {
+    // It ends when it is ready: a run that never is would be stopped by its timeout.
+    let script = "echo up; printf odd >&2; read -r _";
+    let options = ["--json", "--ready-log", "^up$", "--timeout", "60s"];
+    let mut run = proc_run(&options, &["sh", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("proc starts");
+    let mut events = BufReader::new(run.stderr.take().expect("stderr is a pipe")).lines();
+    let ready = events.find(|line| {
+        let line = line.as_deref().expect("the pipe can be read");
+        line.contains("\"ready\":true")
+    });
+    assert!(ready.is_some(), "never ready");
+    drop(run.stdin.take());
+    let rest: Vec<String> = events.map_while(Result::ok).collect();
+    let done = run.wait_with_output().expect("ours");
+    assert_eq!(text(&done.stdout), "up\n", "{rest:?}");
+    assert_eq!(done.status.code(), Some(1), "{rest:?}");
+    let both = ["--ready-log", "up", "--output", "/dev/null"];
+    assert_eq!(code(&both, &["true"]), Some(2));
+}
+
+#[test]
 fn the_pid_file_is_there_while_the_command_runs() {
     let dir = tempfile::tempdir().expect("temp dir");
     let file = dir.path().join("pid");
     let path = file.to_str().expect("a plain path");
-    // Of a process that is gone: pids are not that high.
+    // Of no process: pids are not that high.
     std::fs::write(&file, "999999999\n").expect("write");
     let script = "until test -s \"$0\"; do :; done; cat \"$0\"; echo $$";
     let out = output(&["--pid-file", path], &["sh", "-c", script, path]);

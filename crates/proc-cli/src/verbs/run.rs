@@ -111,8 +111,8 @@ pub(crate) struct Args {
     /// Ready when this command succeeds
     #[arg(long, value_name = "CMD", group = "ready")]
     ready_exec: Option<String>,
-    /// Ready when a line of its output matches
-    #[arg(long, value_name = "REGEX", group = "ready")]
+    /// Ready when a line of its output matches; we copy the output then
+    #[arg(long, value_name = "REGEX", group = "ready", conflicts_with = "output")]
     ready_log: Option<String>,
     /// Ready when this file exists
     #[arg(long, value_name = "PATH", group = "ready")]

@@ -117,7 +117,7 @@ fn console(args: &Args, begun: mpsc::UnboundedSender<u32>) -> Result<Console, Cl
                 Some(OwnedFd::from(file)),
             )
         }
-        None if args.prefix || args.timestamps => (None, None),
+        None if is_copied(args) => (None, None),
         None => (
             ours(io::stdout().as_fd().try_clone_to_owned())?,
             ours(io::stderr().as_fd().try_clone_to_owned())?,
@@ -160,13 +160,18 @@ fn append(path: &std::path::Path) -> Result<File, CliError> {
         })
 }
 
-/// Copies the output line by line where each line gets something in front.
+/// Tells whether the output goes by a log to us: each line gets something in front, or a probe waits for one.
+fn is_copied(args: &Args) -> bool {
+    args.prefix || args.timestamps || args.ready_log.is_some()
+}
+
+/// Copies the output: line by line where each line gets something in front, else as it is.
 fn copier(
     args: &Args,
     project: &Project,
     state: &PrivateState,
 ) -> Result<Option<(Copier, Deaf)>, CliError> {
-    if !(args.prefix || args.timestamps) {
+    if !is_copied(args) {
         return Ok(None);
     }
     let dir = state.path().join("log");
@@ -182,7 +187,12 @@ fn copier(
         prefix: args.prefix,
         timestamps: args.timestamps,
     };
-    Copier::start(&[source], style).map(Some).map_err(not_run)
+    let started = if args.prefix || args.timestamps {
+        Copier::start(&[source], style)
+    } else {
+        Copier::raw(&[source])
+    };
+    started.map(Some).map_err(not_run)
 }
 
 /// What is known of the command's end.
