@@ -411,6 +411,24 @@ fn prefixed_output_that_nobody_reads_ends_the_command() {
     assert_eq!(run.wait().expect("ours").code(), Some(128 + 13));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    for flag in ["--prefix", "--timestamps"] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let out = proc_run(&[flag], &["echo", "hi"])
+            .stdout(full.expect("/dev/full"))
+            .output()
+            .expect("proc starts");
+        assert_eq!(out.status.code(), Some(1), "{flag}: {out:?}");
+        let stderr = text(&out.stderr);
+        assert!(
+            stderr.contains("cannot write the output"),
+            "{flag}: {out:?}"
+        );
+    }
+}
+
 #[test]
 fn a_caller_that_ignores_sigchld_changes_nothing() {
     let dir = tempfile::tempdir().expect("temp dir");

@@ -89,8 +89,9 @@ async fn attach(context: &Context, place: &Place, args: &Args, logs: Vec<Source>
             _ = &mut deaf => break None,
         }
     };
-    copier.finish();
+    let copied = copier.finish();
     drop(typing);
+    copied?;
     // As if it had run here; one that was left running is no failure.
     Ok(end.map_or(exit::OK, |end| exit::of_command(end.code, end.signal)))
 }

@@ -69,10 +69,9 @@ pub(super) fn run(
             early: Vec::new(),
         };
         run.until_finished(&mut signals, events, deaf).await;
-        if let Some(copier) = copier {
-            copier.finish();
-        }
-        Ok(run.code())
+        let copied = copier.map_or(Ok(()), Copier::finish);
+        let code = run.code();
+        copied.map(|()| code)
     })
 }
 

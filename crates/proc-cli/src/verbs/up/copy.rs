@@ -14,6 +14,8 @@ use proc_output::read::{Entry, Follow, LogReader, Query};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
+use crate::error::CliError;
+use crate::exit;
 use crate::render::{LineStyle, LogPrinter};
 use crate::sources::Source;
 
@@ -25,13 +27,13 @@ pub(crate) struct Copier {
     more: mpsc::Sender<Source>,
     /// Closing it tells the thread to copy the rest and end; a byte in it, to look at `more`.
     wake: OwnedFd,
-    done: mpsc::Receiver<()>,
+    done: mpsc::Receiver<io::Result<()>>,
     _thread: JoinHandle<()>,
 }
 
 impl Copier {
     /// Starts copying what is written from now on. The second value completes when nobody reads
-    /// our stdout any more.
+    /// our stdout any more, or it cannot be written.
     pub(crate) fn start(
         logs: &[Source],
         style: LineStyle,
@@ -69,11 +71,12 @@ impl Copier {
         let thread = std::thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
-                if copy(follow, &woken, &added, printer).is_err() {
+                let copied = copy(follow, &woken, &added, printer);
+                if copied.is_err() {
                     // The receiver has gone when the project has ended meanwhile.
                     let _ = say_deaf.send(());
                 }
-                let _ = say_done.send(());
+                let _ = say_done.send(copied);
             })?;
         Ok((
             Copier {
@@ -94,11 +97,21 @@ impl Copier {
     }
 
     /// Copies what is left, then returns; a reader that does not read is given 5 s.
-    pub(crate) fn finish(self) {
+    ///
+    /// # Errors
+    ///
+    /// Code 1 when it cannot be written. A reader that has gone is no failure.
+    pub(crate) fn finish(self) -> Result<(), CliError> {
         let Copier { wake, done, .. } = self;
         drop(wake);
         // A thread that is stuck in its write ends with the process.
-        let _ = done.recv_timeout(FAREWELL);
+        match done.recv_timeout(FAREWELL) {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let text = format!("cannot write the output: {error}");
+                Err(CliError::new(exit::FAILED, text))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

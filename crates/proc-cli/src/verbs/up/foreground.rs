@@ -60,8 +60,9 @@ async fn supervise(
     };
     let finished = up.until_finished(&mut signals, deaf, events).await;
     engine.finish().await;
-    copier.finish();
-    Ok(conclude(&finished))
+    let copied = copier.finish();
+    let code = conclude(&finished);
+    copied.map(|()| code)
 }
 
 fn make_directories(logs: &[Source]) -> Result<(), CliError> {
