@@ -77,6 +77,7 @@ impl Stage {
             socket: home.path().join("web.sock"),
             log_dir: home.path().join("log"),
             keep_session: false,
+            scratch: None,
         };
         let process = ShimProcess::launch(&program, &options).expect("the shim starts");
         let mut stage = Self {

@@ -82,6 +82,7 @@ impl Keeper {
             socket: place.keeper_socket(),
             log_dir: dir,
             keep_session: false,
+            scratch: None,
         };
         let program = ShimProgram::find(&std::env::current_exe()?);
         let shim = ShimProcess::launch(&program, &options)?;

@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
-use proc_core::{Identity, Signal};
+use proc_core::{Identity, ProcessHandle, Signal};
+use rustix::event::{PollFd, PollFlags};
 
 /// What `--grace` is unless given.
 const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -234,7 +235,8 @@ fn killed_with_9_it_has_its_tree_stopped_as_asked() {
     assert!(begun.elapsed() < DEFAULT_GRACE, "{:?}", begun.elapsed());
     run.wait().expect("our own child");
 
-    let script = "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 1000; done";
+    // A shell acts on a signal when the program in front has ended: none that it started after it lasts.
+    let script = "trap 'echo int; exit' INT; trap 'echo term; exit' TERM; echo up; while :; do sleep 0.1; done";
     let (mut run, lines, _) = started(&["--signal", "INT"], script);
     signal(&run, Signal::KILL);
     assert_eq!(until_closed(lines), "int\n");
@@ -347,6 +349,37 @@ fn a_pid_file_that_cannot_be_written_is_refused_before_anything_runs() {
         assert_eq!(out.status.code(), Some(125), "{out:?}");
         assert!(text(&out.stderr).contains(path), "{out:?}");
         assert_eq!(text(&out.stdout), "");
+    }
+}
+
+/// Waits until a process has ended.
+fn until_ended(process: &ProcessHandle) {
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    rustix::event::poll(&mut fds, None).expect("a pidfd can be polled");
+}
+
+#[test]
+fn killed_with_9_it_leaves_no_shim_and_no_directory() {
+    for options in [&["--detach-allowed"][..], &[]] {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut run = proc_run(options, &["sh", "-c", "echo $PPID; read -r _"])
+            .env("TMPDIR", dir.path())
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("proc starts");
+        let mut shim = String::new();
+        let mut lines = BufReader::new(run.stdout.take().expect("stdout is a pipe"));
+        lines.read_line(&mut shim).expect("the pipe can be read");
+        let shim = ProcessHandle::of(shim.trim().parse().expect("a pid")).expect("it runs");
+        let stdin = run.stdin.take();
+        signal(&run, Signal::KILL);
+        run.wait().expect("our own child");
+        drop(stdin);
+        until_ended(&shim);
+        let left: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").collect();
+        assert!(left.is_empty(), "{options:?}: {left:?}");
     }
 }
 

@@ -150,6 +150,7 @@ fn launch(program: &ShimProgram, home: &Path, instance: &str) -> (Child, Client)
         log_dir: home.join("log").join(instance),
         instance: instance.to_owned(),
         keep_session: false,
+        scratch: None,
     };
     let process = ShimProcess::launch(program, &options).unwrap();
     let mut client = Client::new(process.socket);

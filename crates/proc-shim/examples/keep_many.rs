@@ -90,6 +90,7 @@ fn start(
         log_dir: home.join("log"),
         instance,
         keep_session: false,
+        scratch: None,
     };
     let process = ShimProcess::launch(shim, &options)?;
     let mut client = Client::new(process.socket);

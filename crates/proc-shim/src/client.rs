@@ -35,6 +35,9 @@ pub struct LaunchOptions {
     pub log_dir: PathBuf,
     /// Whether the shim stays in the caller's session, so that its service can use the terminal.
     pub keep_session: bool,
+    /// The caller's own directory, with all of the above in it, where nobody comes after the caller: a shim that has
+    /// lost it ends with its run, and removes the directory. Absolute.
+    pub scratch: Option<PathBuf>,
 }
 
 /// A shim that was just started.
@@ -86,6 +89,9 @@ fn arguments(options: &LaunchOptions) -> Vec<OsString> {
     }
     if options.keep_session {
         args.push("--keep-session".into());
+    }
+    if let Some(scratch) = &options.scratch {
+        args.extend(["--scratch".into(), scratch.clone().into()]);
     }
     args
 }

@@ -85,6 +85,7 @@ fn a_frozen_disk_stops_no_service() {
         socket: home.path().join("web.sock"),
         log_dir: disk.join("log"),
         keep_session: false,
+        scratch: None,
     };
     let mut shim = Shim::launch(home, options);
     let script = r#"echo begin; read x < "$GO"; yes 0123456789 | head -c 20000000; exit 3"#;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use proc_shim::{Output, StartSpec, Stdin};
 use tokio::sync::mpsc::UnboundedSender;
@@ -20,6 +21,9 @@ pub struct Console {
     pub keep_session: bool,
     /// Whether a stop ends the command's process group alone: what it put into the background lives on.
     pub spares_background: bool,
+    /// The backend's own directories lie in this one, which goes with the caller: a shim that outlives the caller removes it
+    /// when it ends, which is with the command.
+    pub scratch: Option<PathBuf>,
     /// Who is told the pid of each run as soon as it has begun.
     pub begun: Option<UnboundedSender<u32>>,
     /// Program and arguments to the byte, where the spec's text is not what was typed.

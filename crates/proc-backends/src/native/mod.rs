@@ -86,6 +86,7 @@ impl NativeOptions {
                 .join(format!("{instance}.sock")),
             log_dir: self.log_dir.clone(),
             keep_session: self.console.as_ref().is_some_and(|c| c.keep_session),
+            scratch: self.console.as_ref().and_then(|c| c.scratch.clone()),
         }
     }
 }

@@ -11,10 +11,12 @@ pub(crate) struct Args {
     pub(crate) socket: PathBuf,
     pub(crate) log_dir: PathBuf,
     pub(crate) keep_session: bool,
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 impl Args {
-    /// Reads `serve --instance NAME --dir DIR --socket PATH --log DIR [--keep-session]`.
+    /// Reads `serve --instance NAME --dir DIR --socket PATH --log DIR [--keep-session]
+    /// [--scratch DIR]`.
     #[inline(never)]
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut args = args.into_iter();
@@ -23,6 +25,7 @@ impl Args {
         }
         let (mut instance, mut dir, mut socket, mut log_dir) = (None, None, None, None);
         let mut keep_session = false;
+        let mut scratch = None;
         while let Some(flag) = args.next() {
             if flag == "--keep-session" {
                 keep_session = true;
@@ -35,6 +38,7 @@ impl Args {
                 Some("--instance") => instance = value.into_string().ok(),
                 Some("--dir") => dir = Some(PathBuf::from(value)),
                 Some("--socket") => socket = Some(PathBuf::from(value)),
+                Some("--scratch") => scratch = Some(PathBuf::from(value)),
                 Some("--log") => log_dir = Some(PathBuf::from(value)),
                 _ => return Err(format!("unknown option `{}`", flag.to_string_lossy())),
             }
@@ -46,6 +50,7 @@ impl Args {
             socket: absolute(socket.ok_or_else(|| need("--socket"))?)?,
             log_dir: absolute(log_dir.ok_or_else(|| need("--log"))?)?,
             keep_session,
+            scratch: scratch.map(absolute).transpose()?,
         })
     }
 }

@@ -247,6 +247,12 @@ impl Shim {
             return;
         }
         let service = &mut self.service;
+        if self.args.scratch.is_some() {
+            // Whoever wanted to know how it ends is gone, and nobody comes in its place.
+            self.abandoned = true;
+            service.ending = true;
+            self.done |= !service.is_busy();
+        }
         let never_ran = service.phase == Phase::Idle && service.tree_empty && !service.ran;
         if never_ran && service.again.is_none() {
             self.done = true;

@@ -140,6 +140,8 @@ struct Shim {
     /// When memory is given back unless something happens; `None` once it was.
     quiet_until: Option<Instant>,
     done: bool,
+    /// Whether nobody is left to whom its directory belongs.
+    abandoned: bool,
 }
 
 /// What a polled descriptor is.
@@ -196,6 +198,7 @@ impl Shim {
             told: [None, None],
             quiet_until: None,
             done: false,
+            abandoned: false,
         })
     }
 
@@ -206,6 +209,9 @@ impl Shim {
         self.recorder.sync();
         let _gone = fs::remove_file(&self.args.socket);
         let _gone = fs::remove_file(self.args.dir.join("shim"));
+        if let Some(scratch) = self.args.scratch.as_ref().filter(|_| self.abandoned) {
+            let _gone = fs::remove_dir_all(scratch);
+        }
     }
 
     /// Does everything that is due and needs no descriptor, then tells what changed.

@@ -27,6 +27,7 @@ pub(crate) fn options(home: &Path) -> LaunchOptions {
         socket: home.join("web.sock"),
         log_dir: home.join("log"),
         keep_session: false,
+        scratch: None,
     }
 }
 

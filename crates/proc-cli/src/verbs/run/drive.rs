@@ -83,7 +83,7 @@ async fn start(
 ) -> Result<Handle, CliError> {
     let not_run = |error: &(dyn std::error::Error + 'static)| CliError::chain(exit::NOT_RUN, error);
     let name = project.name.clone();
-    let console = Some(Arc::new(console(args, begun)?));
+    let console = Some(Arc::new(console(args, state, begun)?));
     let native =
         NativeOptions::new(state.path(), &state.runtime()).map_err(|error| not_run(&error))?;
     let backend =
@@ -103,7 +103,11 @@ async fn start(
 }
 
 /// Where the command's streams go: ours, unless something has to be done to its output.
-fn console(args: &Args, begun: mpsc::UnboundedSender<u32>) -> Result<Console, CliError> {
+fn console(
+    args: &Args,
+    state: &PrivateState,
+    begun: mpsc::UnboundedSender<u32>,
+) -> Result<Console, CliError> {
     let ours = |fd: io::Result<OwnedFd>| {
         fd.map(Some)
             .map_err(|error| CliError::chain(exit::NOT_RUN, &error))
@@ -129,6 +133,7 @@ fn console(args: &Args, begun: mpsc::UnboundedSender<u32>) -> Result<Console, Cl
         stderr,
         keep_session: args.foreground,
         spares_background: args.detach_allowed,
+        scratch: Some(state.path().to_owned()),
         begun: Some(begun),
         argv: args.command.clone(),
         env: if args.clear_env {
