@@ -88,6 +88,42 @@ fn what_is_not_ready_in_time_is_code_124() {
 }
 
 #[test]
+fn what_ended_well_or_waits_for_its_time_is_not_named_as_late() {
+    let project = TestProject::new(
+        "[service.slow]\ncommand = \"sleep 1000\"\nstart_seconds = \"10ms\"\nready = { file = \"never\" }\nneeds = { once = \"completed\" }\n\
+         [service.once]\ncommand = \"sh -c 'exit 7'\"\noneshot = true\nrestart = { success_codes = [7] }\n\
+         [service.cron]\ncommand = \"true\"\nschedule = \"0 0 1 1 *\"\n",
+    );
+    let done = project.proc(&["up", "-d", "--wait-timeout", "1s"]);
+    assert_eq!(done.code, 124, "{done:?}");
+    let told = "not ready after 1.0s: `slow` (running)\n";
+    assert!(done.stderr.contains(told), "{done:?}");
+}
+
+#[test]
+fn what_needs_somebody_that_waits_for_a_failed_one_fails_at_once() {
+    let project = TestProject::new(
+        "[service.db]\ncommand = \"sh -c 'echo db broken >&2; exit 1'\"\nrestart = { mode = \"never\" }\n\
+         [service.api]\ncommand = \"sleep 1000\"\nneeds = { db = \"ready\" }\n\
+         [service.web]\ncommand = \"sleep 1000\"\nneeds = { api = \"ready\" }\n",
+    );
+    let up = project.proc(&["up", "-d"]);
+    assert_eq!(up.code, 1, "{up:?}");
+    assert!(up.stderr.contains("db | db broken"), "{up:?}");
+    let why = "needs `api` ready, which needs `db` ready, and it is exited without success";
+    for verb in [
+        &["start", "web"][..],
+        &["restart", "web"],
+        &["wait", "web"],
+        &["wait", "web", "--for", "running"],
+    ] {
+        let done = project.proc(verb);
+        assert_eq!(done.code, 1, "{verb:?}: {done:?}");
+        assert!(done.stderr.contains(why), "{verb:?}: {done:?}");
+    }
+}
+
+#[test]
 fn a_stop_that_leaves_somebody_is_code_6_and_names_him() {
     let project = TestProject::new(
         "[service.deaf]\ncommand = \"sh -c 'trap \\\"\\\" TERM; echo up; sleep 1000'\"\n\

@@ -128,12 +128,44 @@ impl Graph {
         found
     }
 
-    /// Returns whether `name` may start. `standing` answers for the services it has edges to;
-    /// `None` is a service that does not exist.
+    /// Returns whether `name` may start. `standing` answers for the services it has edges to, directly
+    /// or not; `None` is a service that does not exist. What waits for one that can never start can
+    /// never start either. The edges must be free of a [cycle](Self::cycle).
     pub(crate) fn gate(&self, name: &str, standing: impl Fn(&str) -> Option<Standing>) -> Gate {
+        self.gate_within(name, &standing, &mut BTreeMap::new())
+    }
+
+    /// `known` keeps what was found, so that many ways to one service cost no more than one.
+    fn gate_within<'a>(
+        &'a self,
+        name: &'a str,
+        standing: &impl Fn(&str) -> Option<Standing>,
+        known: &mut BTreeMap<&'a str, Gate>,
+    ) -> Gate {
+        if let Some(gate) = known.get(name) {
+            return gate.clone();
+        }
+        let gate = self.find_gate(name, standing, known);
+        known.insert(name, gate.clone());
+        gate
+    }
+
+    fn find_gate<'a>(
+        &'a self,
+        name: &'a str,
+        standing: &impl Fn(&str) -> Option<Standing>,
+        known: &mut BTreeMap<&'a str, Gate>,
+    ) -> Gate {
         let mut gate = Gate::Open;
         for (on, need) in self.needs.get(name).into_iter().flatten() {
-            match need_gate(on, *need, standing(on).as_ref()) {
+            let needed = standing(on);
+            let mut found = need_gate(on, *need, needed.as_ref());
+            if let (Gate::Waits(_), true) = (&found, needed.is_some_and(|on| is_pending(&on)))
+                && let Gate::Blocked(why) = self.gate_within(on, standing, known)
+            {
+                found = Gate::Blocked(format!("needs `{on}` {}, which {why}", word(*need)));
+            }
+            match found {
                 Gate::Open => {}
                 blocked @ Gate::Blocked(_) => return blocked,
                 waits @ Gate::Waits(_) if gate == Gate::Open => gate = waits,
@@ -141,8 +173,16 @@ impl Graph {
             }
         }
         for on in self.after.get(name).into_iter().flatten() {
-            let coming = standing(on).is_some_and(|on| on.wanted && !has_started(&on));
-            if gate == Gate::Open && coming {
+            if gate != Gate::Open {
+                break;
+            }
+            let coming = standing(on).is_some_and(|other| {
+                other.wanted
+                    && !has_started(&other)
+                    && !(is_pending(&other)
+                        && matches!(self.gate_within(on, standing, known), Gate::Blocked(_)))
+            });
+            if coming {
                 gate = Gate::Waits(format!("waits for `{on}` to start first"));
             }
         }
@@ -179,25 +219,37 @@ fn need_gate(on: &str, need: Need, standing: Option<&Standing>) -> Gate {
     let Some(standing) = standing else {
         return Gate::Blocked(format!("needs `{on}`, which does not exist"));
     };
-    let (what, holds) = match need {
-        Need::Started => ("started", up(standing) || done_well(standing)),
-        Need::Ready => (
-            "ready",
-            (up(standing) && standing.ready) || done_well(standing),
-        ),
-        Need::Completed => ("completed", done_well(standing)),
-        Need::Ended => ("ended", ended(standing)),
+    let holds = match need {
+        Need::Started => up(standing) || done_well(standing),
+        Need::Ready => (up(standing) && standing.ready) || done_well(standing),
+        Need::Completed => done_well(standing),
+        Need::Ended => ended(standing),
     };
     if holds {
         return Gate::Open;
     }
-    let why = format!("needs `{on}` {what}, and it is {}", standing.state);
+    let why = format!("needs `{on}` {}, and it is {}", word(need), standing.state);
     match standing.state {
         State::Failed => Gate::Blocked(why),
         State::Exited => Gate::Blocked(format!("{why} without success")),
         State::Stopped if !standing.wanted => Gate::Blocked(why),
         _ => Gate::Waits(why),
     }
+}
+
+/// What a need asks of the other one, in a word.
+const fn word(need: Need) -> &'static str {
+    match need {
+        Need::Started => "started",
+        Need::Ready => "ready",
+        Need::Completed => "completed",
+        Need::Ended => "ended",
+    }
+}
+
+/// Whether its own gate is what it stands at.
+fn is_pending(on: &Standing) -> bool {
+    on.state == State::Pending
 }
 
 fn up(on: &Standing) -> bool {
@@ -281,6 +333,51 @@ mod tests {
             gate,
             Gate::Blocked("needs `db` ready, and it is failed".to_owned())
         );
+    }
+
+    #[test]
+    fn what_needs_somebody_blocked_is_blocked_too() {
+        let graph = graph(&[
+            ("db", &[], &[]),
+            ("api", &[("db", Need::Ready)], &[]),
+            ("web", &[("api", Need::Started)], &[]),
+            ("log", &[], &["web"]),
+        ]);
+        let with_db = |db: State| {
+            move |name: &str| {
+                let state = if name == "db" { db } else { State::Pending };
+                Some(standing(state, false, false))
+            }
+        };
+        let why = "needs `api` started, which needs `db` ready, and it is failed";
+        let blocked = Gate::Blocked(why.to_owned());
+        assert_eq!(graph.gate("web", with_db(State::Failed)), blocked);
+        assert_eq!(graph.gate("log", with_db(State::Failed)), Gate::Open);
+        for name in ["web", "log"] {
+            let gate = graph.gate(name, with_db(State::Starting));
+            assert!(matches!(gate, Gate::Waits(_)), "{name}: {gate:?}");
+        }
+    }
+
+    #[test]
+    fn many_ways_to_one_service_are_walked_once() {
+        let mut graph = Graph::default();
+        for layer in 0..60 {
+            for side in ["a", "b"] {
+                let below = ["a", "b"].map(|side| (format!("{side}{}", layer + 1), Need::Ready));
+                graph.add(&format!("{side}{layer}"), below.to_vec(), Vec::new());
+            }
+        }
+        for side in ["a60", "b60"] {
+            graph.add(side, Vec::new(), Vec::new());
+        }
+        let asked = std::cell::Cell::new(0);
+        let gate = graph.gate("a0", |_| {
+            asked.set(asked.get() + 1);
+            Some(standing(State::Pending, false, false))
+        });
+        assert!(matches!(gate, Gate::Waits(_)), "{gate:?}");
+        assert!(asked.get() <= 4 * 61, "asked {} times", asked.get());
     }
 
     #[test]

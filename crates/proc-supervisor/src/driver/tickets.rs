@@ -235,6 +235,7 @@ impl Driver {
             Goal::Wait(WaitFor::Running) => match state {
                 State::Running => Some(Ok(String::new())),
                 State::Failed | State::Exited => Some(Err(self.why(instance))),
+                State::Pending => self.blocked(key, instance),
                 _ => None,
             },
             Goal::Wait(WaitFor::Stopped) => {

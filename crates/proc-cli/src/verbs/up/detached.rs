@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use proc_api::{Client, ClientError, Info};
+use proc_policy::{ExitFacts, Verdict};
 use proc_spec::Project;
-use proc_supervisor::{Desired, ProjectStatus, Report, WaitFor};
+use proc_supervisor::{Desired, LastExit, ProjectStatus, Report, ServiceStatus, State, WaitFor};
 
 use super::Args;
 use super::launch::{Launch, Order};
@@ -130,7 +131,8 @@ async fn wait_until_ready(
         }
         Err(ClientError::Refused(problem)) if problem.code == exit::TIMED_OUT => {
             let status = client.status().await.map_err(failed)?;
-            Err(not_ready(&status, args.wait_timeout.0.unwrap_or_default()))
+            let limit = args.wait_timeout.0.unwrap_or_default();
+            Err(not_ready(&status, project, limit))
         }
         Err(error) => Err(failed(error)),
     }
@@ -146,16 +148,36 @@ fn wanted(status: &ProjectStatus) -> Vec<String> {
 }
 
 /// Says what is not ready yet; it goes on starting.
-fn not_ready(status: &ProjectStatus, limit: Duration) -> CliError {
+fn not_ready(status: &ProjectStatus, project: &Project, limit: Duration) -> CliError {
     let waiting: Vec<_> = status
         .services
         .iter()
-        .filter(|service| service.desired == Desired::Up && !service.ready)
+        .filter(|service| service.desired == Desired::Up && !is_fine(service, project))
         .map(|service| format!("`{}` ({})", service.name, service.state))
         .collect();
     let limit = render::duration_ms(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let text = format!("not ready after {limit}: {}", waiting.join(", "));
     CliError::new(exit::TIMED_OUT, text).hint("proc status")
+}
+
+/// Returns whether a service is as it should be after a start: ready, waiting for its time, or ended well.
+fn is_fine(service: &ServiceStatus, project: &Project) -> bool {
+    let spec = project.services.iter().find(|s| s.name == service.name);
+    let ended_well = |exit: &LastExit| {
+        let facts = ExitFacts {
+            code: exit.code,
+            signal: exit.signal,
+            oom: exit.oom,
+            ..ExitFacts::default()
+        };
+        spec.is_some_and(|spec| spec.restart.judge(&facts) == Verdict::Clean)
+    };
+    let last_exits = || service.instances.iter().map(|i| i.last_exit.as_ref());
+    match service.state {
+        State::Scheduled => true,
+        State::Exited => last_exits().all(|exit| exit.is_some_and(ended_well)),
+        _ => service.ready,
+    }
 }
 
 fn show_last_lines(place: &Place, project: &Project, report: &Report) {
