@@ -349,6 +349,26 @@ fn why_takes_several_names() {
 }
 
 #[test]
+fn no_number_of_instances_gives_two_of_them_one_name() {
+    let both = || stays("web", "") + &stays("db", "");
+    let project = TestProject::new(&(both() + &stays("db-1", "")));
+    project.ok(&["up", "-d"]);
+    let why = "`db-1` would also be an instance of `db`";
+    let refused = project.proc(&["scale", "db=2"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains(why), "{refused:?}");
+    assert_eq!(project.instance("db")["name"], "db");
+    // The other way round: the service comes to those that were scaled.
+    project.write("proc.toml", &both());
+    project.ok(&["apply"]);
+    project.ok(&["scale", "db=2"]);
+    project.write("proc.toml", &(both() + &stays("db-1", "")));
+    let refused = project.proc(&["apply"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains(why), "{refused:?}");
+}
+
+#[test]
 fn scale_takes_globs_and_groups() {
     let config = "[groups]\nall = [\"web\", \"wsgi\", \"db\"]\n".to_owned()
         + &stays("web", "")

@@ -1,6 +1,7 @@
 //! What depends on what: missing services, and cycles shown as a path.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::decode::{Cx, quoted};
 use crate::names::split_instance;
@@ -155,28 +156,56 @@ fn never_ends(edge: &Edge, services: &[ServiceSpec], cx: &mut Cx) {
     }
 }
 
+/// A service that is named as an instance of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameClash<'a> {
+    /// The service.
+    pub service: &'a str,
+    /// The one with several instances.
+    pub owner: &'a str,
+}
+
+impl fmt::Display for NameClash<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, owner } = self;
+        write!(f, "`{service}` would also be an instance of `{owner}`")
+    }
+}
+
+/// Returns the services, of those with these numbers of instances, that are named as instances of
+/// another one.
+///
+/// ```
+/// let clashes = proc_spec::name_clashes([("web", 2), ("web-1", 1), ("db", 1), ("db-1", 1)]);
+/// assert_eq!(clashes[0].to_string(), "`web-1` would also be an instance of `web`");
+/// assert_eq!(clashes.len(), 1);
+/// ```
+pub fn name_clashes<'a>(counts: impl IntoIterator<Item = (&'a str, u32)>) -> Vec<NameClash<'a>> {
+    let counts: Vec<(&str, u32)> = counts.into_iter().collect();
+    let many: BTreeSet<&str> = counts
+        .iter()
+        .filter(|(_, count)| *count > 1)
+        .map(|(name, _)| *name)
+        .collect();
+    let clash = |(service, _): &(&'a str, u32)| {
+        let (owner, _) = split_instance(service).filter(|(owner, _)| many.contains(owner))?;
+        Some(NameClash { service, owner })
+    };
+    counts.iter().filter_map(clash).collect()
+}
+
 /// Reports a service that is named as an instance of another one.
 pub(crate) fn check_instance_names(
     services: &[ServiceSpec],
     places: &BTreeMap<String, Origin>,
     cx: &mut Cx,
 ) {
-    let many: BTreeSet<&str> = services
-        .iter()
-        .filter(|service| service.instances > 1)
-        .map(|service| service.name.as_str())
-        .collect();
-    for service in services {
-        let Some((owner, _)) =
-            split_instance(&service.name).filter(|(owner, _)| many.contains(owner))
-        else {
-            continue;
-        };
-        let at = places.get(&service.name).copied().unwrap_or_default();
-        let message = format!("`{}` would also be an instance of `{owner}`", service.name);
+    let counts = services.iter().map(|s| (s.name.as_str(), s.instances));
+    for clash in name_clashes(counts) {
+        let at = places.get(clash.service).copied().unwrap_or_default();
         let hint = Some("rename one of them".to_owned());
-        cx.path = vec!["service".to_owned(), quoted(&service.name)];
-        cx.fail_hint(at, message, hint);
+        cx.path = vec!["service".to_owned(), quoted(clash.service)];
+        cx.fail_hint(at, clash.to_string(), hint);
         cx.path.clear();
     }
 }

@@ -69,6 +69,7 @@ pub use diff::{Action, Change, diff, diff_service};
 pub use env_file::{EnvFileError, EnvLine, parse_env_file};
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use export::{ExportFormat, ExportLoss, Exported, export};
+pub use graph::{NameClash, name_clashes};
 pub use import::{ImportError, ImportFormat, Imported, Loss, UnknownFormat, import};
 pub use listen::{Listen, ListenAddress, ListenError};
 pub use loader::{Loader, MAX_INSTANCES};

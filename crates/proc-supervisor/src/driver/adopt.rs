@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proc_backends::{AdoptError, Adopted, Backend, RunState, Started};
 use proc_core::Identity;
-use proc_spec::{BackendName, Command, ServiceSpec};
+use proc_spec::{BackendName, Command, ServiceSpec, name_clashes};
 use proc_store::Read;
 
 use super::follow::may_go_on;
@@ -134,11 +134,23 @@ impl Driver {
             };
             let scaled = record.and_then(|record| record.scaled);
             let scaled = scaled.filter(|(_, configured)| *configured == spec.instances);
-            self.add_service(&spec, wanted, scaled.map(|(count, _)| count));
+            let scaled = scaled.map(|(count, _)| count);
+            let scaled = scaled.filter(|count| !self.would_clash(&spec.name, *count));
+            self.add_service(&spec, wanted, scaled);
         }
         if named.is_none() && matches!(begin, Begin::ByHand(_)) {
             self.want_what_is_needed();
         }
+    }
+
+    /// Whether a service of the configuration is named as an instance of this one, if it has so many.
+    fn would_clash(&self, name: &str, count: u32) -> bool {
+        let services = self.project.services.iter();
+        let counts = services.map(|spec| match spec.name == name {
+            true => (name, count),
+            false => (spec.name.as_str(), spec.instances),
+        });
+        !name_clashes(counts).is_empty()
     }
 
     /// What a wanted service needs is wanted, unless somebody stopped it by hand.

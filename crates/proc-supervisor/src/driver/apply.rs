@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proc_spec::{
     Action as PlanAction, Change as PlanEntry, MAX_INSTANCES, Project, ServiceSpec, diff,
-    diff_service, instance_name,
+    diff_service, instance_name, name_clashes,
 };
 
 use super::adopt::CONFIG;
@@ -43,6 +43,14 @@ impl Driver {
             );
             return Err(refused(&why));
         }
+        let counts = project.services.iter().map(|spec| {
+            let known = self.services.get(&spec.name).filter(|s| !s.removed);
+            // What `scale` said holds for as long as the configuration's number stays.
+            let count = known.filter(|s| s.scaled && s.spec.instances == spec.instances);
+            let count = count.map_or(spec.instances, |service| service.count);
+            (spec.name.as_str(), count)
+        });
+        no_clash(counts)?;
         let impossible = proc_backends::audit_project(project).refusals;
         if !impossible.is_empty() {
             let lines = impossible.iter().map(ToString::to_string).collect();
@@ -261,6 +269,14 @@ impl Driver {
             let text = format!("{count} instances of `{name}` are more than {MAX_INSTANCES}");
             return drop(reply.send(Err(RequestError::Config(vec![text]))));
         }
+        let there = self.services.iter().filter(|(_, service)| !service.removed);
+        let all = there.map(|(name, service)| {
+            let asked = counts.iter().find(|(asked, _)| asked == name);
+            (name.as_str(), asked.map_or(service.count, |(_, n)| *n))
+        });
+        if let Err(error) = no_clash(all) {
+            return drop(reply.send(Err(error)));
+        }
         let mut targets = Vec::new();
         for (name, count) in counts {
             if let Some(service) = self.services.get_mut(name) {
@@ -435,4 +451,14 @@ impl Driver {
         });
         keys
     }
+}
+
+/// Refuses numbers of instances that would give two of them one name.
+fn no_clash<'a>(counts: impl IntoIterator<Item = (&'a str, u32)>) -> Result<(), RequestError> {
+    let clashes = name_clashes(counts);
+    if clashes.is_empty() {
+        return Ok(());
+    }
+    let lines = clashes.iter().map(ToString::to_string).collect();
+    Err(RequestError::Config(lines))
 }
