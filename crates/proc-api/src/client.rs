@@ -32,7 +32,7 @@ const LIVES: u32 = 100;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// Nobody listens on the project's control socket.
+    /// Nobody listens on the project's control socket, or who did has ended.
     #[error("no supervisor is running")]
     NoSupervisor,
     /// The supervisor refused, and says why.
@@ -53,6 +53,27 @@ pub enum ClientError {
     /// The answer is not what this version understands.
     #[error("cannot read the supervisor's answer")]
     Unreadable(#[source] serde_json::Error),
+}
+
+impl ClientError {
+    /// Whether the supervisor that was asked is at its end, be it on purpose.
+    fn is_of_an_end(&self) -> bool {
+        matches!(self, Self::Lost(_)) || self.is_gone()
+    }
+
+    /// Whether a supervisor says of itself that it has ended.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.is_gone())
+    }
+
+    /// A supervisor that has ended is none, once nobody comes in its place.
+    fn settled(self) -> Self {
+        if self.is_gone() {
+            Self::NoSupervisor
+        } else {
+            self
+        }
+    }
 }
 
 /// A way to reach one project's supervisor; each request is a connection of its own.
@@ -262,7 +283,7 @@ impl Client {
                 timeout_ms: left
                     .map(|t| u64::try_from(t.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)),
             };
-            self.post("wait", &request).await
+            self.post_once("wait", &request).await
         };
         self.again(ask).await
     }
@@ -352,24 +373,33 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.again(async || self.post(path, body).await).await
+        self.again(async || self.post_once(path, body).await).await
     }
 
-    /// Asks until there is an answer, as long as lost supervisors come back.
+    /// Asks until there is an answer, as long as supervisors that were lost, or have ended, come back.
     async fn again<T>(
         &self,
         ask: impl AsyncFn() -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         for _ in 0..LIVES {
             match ask().await {
-                Err(ClientError::Lost(_)) if !self.patience.is_zero() => {}
-                answer => return answer,
+                Err(error) if error.is_of_an_end() && !self.patience.is_zero() => {}
+                answer => return answer.map_err(ClientError::settled),
             }
         }
-        ask().await
+        ask().await.map_err(ClientError::settled)
     }
 
     async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let answer = self.post_once(path, body).await;
+        answer.map_err(ClientError::settled)
+    }
+
+    async fn post_once<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,

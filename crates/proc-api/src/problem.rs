@@ -18,6 +18,16 @@ pub struct Problem {
     pub code: u8,
 }
 
+/// The exit code of a request that no supervisor is there for.
+const NO_SUPERVISOR: u8 = 5;
+
+impl Problem {
+    /// Returns whether it says that the supervisor has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.code == NO_SUPERVISOR
+    }
+}
+
 /// A problem and the HTTP status that goes with it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -64,7 +74,8 @@ impl From<RequestError> for Refusal {
             RequestError::Config(_) => Refusal::bad_request(text).hint("proc check"),
             RequestError::TimedOut { .. } => Refusal::new(StatusCode::REQUEST_TIMEOUT, 124, text),
             RequestError::Gone => {
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, 5, text).hint("proc up -d")
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_SUPERVISOR, text)
+                    .hint("proc up -d")
             }
             _ => Refusal::new(StatusCode::CONFLICT, 1, text),
         }

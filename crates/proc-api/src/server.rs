@@ -162,7 +162,9 @@ fn plain_response(status: StatusCode, problem: &Problem) -> String {
 }
 
 async fn serve(stream: UnixStream, peer: Peer, handle: Handle, mut closing: watch::Receiver<bool>) {
-    let service = service_fn(move |request| Box::pin(answer(request, peer, handle.clone())));
+    let ending = closing.clone();
+    let service =
+        service_fn(move |request| Box::pin(answer(request, peer, handle.clone(), ending.clone())));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIME)
@@ -195,12 +197,18 @@ async fn answer(
     request: Request<Incoming>,
     peer: Peer,
     handle: Handle,
+    mut closing: watch::Receiver<bool>,
 ) -> Result<Response<Reply>, std::convert::Infallible> {
     let (head, body) = request.into_parts();
     let response = match read(body).await {
         Ok(body) => routes::route(&head, &body, peer, &handle).await,
         Err(refusal) => Err(refusal),
     };
+    if response.as_ref().is_err_and(|r| r.problem.is_gone()) {
+        // Whoever hears that the supervisor has ended looks for the next one, and is not to meet
+        // the socket of this one again.
+        let _ = tokio::time::timeout(FAREWELL, closing.wait_for(|closing| *closing)).await;
+    }
     Ok(response.unwrap_or_else(Refusal::into_response))
 }
 

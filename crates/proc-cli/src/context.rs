@@ -8,6 +8,7 @@ mod supervisor;
 
 pub(crate) use place::{Place, keeper_socket};
 pub(crate) use records::no_project;
+pub(crate) use supervisor::is_absence;
 
 use std::collections::BTreeMap;
 

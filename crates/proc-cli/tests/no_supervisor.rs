@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use common::TestProject;
 
 const WEB: &str = "[service.web]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\n\
@@ -26,6 +28,35 @@ fn verbs_that_need_one_are_code_5() {
         let done = project.proc(args);
         assert_eq!(done.code, 5, "{args:?}: {done:?}");
         assert!(done.stderr.contains("hint: proc up -d"), "{done:?}");
+    }
+}
+
+#[test]
+fn questions_are_answered_while_the_supervisor_ends() {
+    let project = TestProject::new(WEB);
+    for _round in 0..5 {
+        project.ok(&["up", "-d"]);
+        let mut down = project.spawn(&["down"]);
+        let ended = AtomicBool::new(false);
+        let ask = |args: &[&str]| {
+            while !ended.load(Ordering::Relaxed) {
+                let done = project.proc(args);
+                assert_eq!(done.code, 0, "{args:?}: {done:?}");
+            }
+        };
+        std::thread::scope(|scope| {
+            let asking = [
+                scope.spawn(|| ask(&["status"])),
+                scope.spawn(|| ask(&["why", "web"])),
+                scope.spawn(|| ask(&["events"])),
+            ];
+            let code = down.wait().expect("ours").code();
+            ended.store(true, Ordering::Relaxed);
+            assert_eq!(code, Some(0));
+            for asked in asking {
+                asked.join().expect("each was answered");
+            }
+        });
     }
 }
 

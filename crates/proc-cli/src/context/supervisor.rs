@@ -61,7 +61,7 @@ impl Context {
     /// Returns the project's state from its supervisor, or else from the records.
     pub(crate) async fn status(&self, place: &Place) -> Result<ProjectStatus, CliError> {
         match self.client(place).status().await {
-            Err(ClientError::NoSupervisor) => self.recorded_status(place),
+            Err(error) if is_absence(&error) => self.recorded_status(place),
             answer => answer.map_err(|error| self.failure(place, error)),
         }
     }
@@ -70,4 +70,9 @@ impl Context {
     pub(crate) fn failure(&self, place: &Place, error: ClientError) -> CliError {
         failure::of_client(place, error)
     }
+}
+
+/// Whether there is no supervisor to answer, or it went away over the question: then the records do.
+pub(crate) fn is_absence(error: &ClientError) -> bool {
+    matches!(error, ClientError::NoSupervisor | ClientError::Lost(_))
 }

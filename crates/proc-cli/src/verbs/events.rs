@@ -2,10 +2,9 @@
 
 use std::io::Write;
 
-use proc_api::ClientError;
 use proc_supervisor::Event;
 
-use crate::context::{Context, Place};
+use crate::context::{Context, Place, is_absence};
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::render;
@@ -37,24 +36,29 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 /// Prints what the supervisor tells, or without one what it recorded.
 ///
 /// Following survives the supervisor's replacement: the numbers go on, so the stream is taken up
-/// again after the last one seen. It ends with `proc down`.
+/// again after the last one seen. It ends with `proc down`, with what was recorded after that one.
 async fn stream(context: &Context, place: &Place, args: &Args) -> Result<(), CliError> {
     let mut since = args.since.unwrap_or(0);
-    let mut connected = false;
     loop {
         let mut events = match context.client(place).events(Some(since), args.follow).await {
             Ok(events) => events,
-            Err(ClientError::NoSupervisor) if connected => return Ok(()),
-            Err(ClientError::NoSupervisor) => return recorded(context, place, since),
+            Err(error) if is_absence(&error) => return recorded(context, place, since),
             Err(error) => return Err(context.failure(place, error)),
         };
-        connected = true;
-        while let Ok(Some(event)) = events.next().await {
-            since = event.seq;
-            print(context, &event)?;
-        }
-        if !args.follow {
-            return Ok(());
+        let broken = loop {
+            match events.next().await {
+                Ok(Some(event)) => {
+                    since = event.seq;
+                    print(context, &event)?;
+                }
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        match (args.follow, broken) {
+            (false, false) => return Ok(()),
+            (false, true) => return recorded(context, place, since),
+            (true, _) => {}
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use proc_api::{Client, ClientError};
+use proc_api::Client;
 use proc_supervisor::Why;
 
-use crate::context::{Context, Place};
+use crate::context::{Context, Place, is_absence};
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::render;
@@ -33,10 +33,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             false => print(&why).map(|()| exit::OK),
         };
     }
-    let status = match context.block_on(client.status()) {
-        Err(ClientError::NoSupervisor) => context.recorded_status(&place)?,
-        answer => answer.map_err(|error| context.failure(&place, error))?,
-    };
+    let status = context.block_on(context.status(&place))?;
     let names = select::meant(context, &status, &args.names)?;
     let all = names
         .iter()
@@ -64,7 +61,7 @@ fn ask(
 ) -> Result<Why, CliError> {
     match context.block_on(client.why(name, last)) {
         Ok(why) => Ok(why),
-        Err(ClientError::NoSupervisor) => context.recorded_why(place, name, last),
+        Err(error) if is_absence(&error) => context.recorded_why(place, name, last),
         Err(error) => Err(context.failure(place, error)),
     }
 }
