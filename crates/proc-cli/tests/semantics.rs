@@ -369,6 +369,20 @@ fn no_number_of_instances_gives_two_of_them_one_name() {
 }
 
 #[test]
+fn what_is_to_run_always_and_ends_at_once_is_given_up() {
+    let quick = "restart = { mode = \"always\", initial_delay = \"20ms\", max_delay = \"20ms\", jitter = \"none\", \
+                 startup_max = 2, startup_grace = \"60s\" }\n";
+    let project = TestProject::new(&format!("[service.a]\ncommand = \"true\"\n{quick}"));
+    let up = project.proc(&["up", "-d"]);
+    assert_eq!(up.code, 1, "{up:?}");
+    let why =
+        "failed: exit code 0; failed to start 3 times in a row (`startup_max` 2, ended within 1m)";
+    assert!(up.stderr.contains(why), "{up:?}");
+    let a = project.instance("a");
+    assert_eq!((&a["state"], &a["restarts"]), (&"failed".into(), &2.into()));
+}
+
+#[test]
 fn scale_takes_globs_and_groups() {
     let config = "[groups]\nall = [\"web\", \"wsgi\", \"db\"]\n".to_owned()
         + &stays("web", "")

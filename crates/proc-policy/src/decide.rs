@@ -97,18 +97,18 @@ impl RestartPolicy {
         verdict: Verdict,
         now: Duration,
     ) -> Option<String> {
-        let startup = self.is_startup(exit);
-        if !startup {
+        if !self.is_startup(exit) {
             counters.startup_failures = 0;
         }
-        if verdict == Verdict::Clean {
-            return None;
-        }
-        if startup {
+        let failed_start = self.fails_start(exit, verdict);
+        if failed_start {
             counters.startup_failures = counters.startup_failures.saturating_add(1);
         }
-        self.crash_looped(counters, now)
-            .or_else(|| self.startup_exhausted(counters, startup))
+        let crash_loop = match verdict {
+            Verdict::Clean => None,
+            _ => self.crash_looped(counters, now),
+        };
+        crash_loop.or_else(|| self.startup_exhausted(counters, failed_start))
     }
 
     /// Notes a crash and returns the reason when the guard trips.
@@ -124,8 +124,8 @@ impl RestartPolicy {
     }
 
     /// Returns the reason when the startup budget is used up.
-    fn startup_exhausted(&self, counters: &Counters, startup: bool) -> Option<String> {
-        let max = self.startup_max.filter(|_| startup)?;
+    fn startup_exhausted(&self, counters: &Counters, failed_start: bool) -> Option<String> {
+        let max = self.startup_max.filter(|_| failed_start)?;
         let failures = counters.startup_failures;
         (failures > max).then(|| {
             let grace = format_duration(self.startup_grace);
@@ -145,7 +145,7 @@ impl RestartPolicy {
         random: f64,
     ) -> Decision {
         let attempt = counters.attempt.saturating_add(1);
-        let failed_start = self.is_startup(exit) && verdict != Verdict::Clean;
+        let failed_start = self.fails_start(exit, verdict);
         let wait = self.wait(exit, failed_start, attempt, random);
         let at = now.saturating_add(wait.delay);
         let counts = verdict != Verdict::Clean || self.count_clean;

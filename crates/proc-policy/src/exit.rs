@@ -29,6 +29,8 @@ pub struct ExitFacts {
     pub watchdog: bool,
     /// It was ended because it ran into a time limit.
     pub timed_out: bool,
+    /// To end well is what it was started for (a one-shot): then it is no failed start however soon.
+    pub completes: bool,
     /// How long it had been healthy without interruption when it ended; `None` means the whole
     /// `runtime`.
     pub healthy_for: Option<Duration>,

@@ -26,9 +26,11 @@ pub struct RestartPolicy {
     pub count_first: bool,
     /// Startup failures in a row that are retried; `None` is no limit. Default: 3.
     pub startup_max: Option<u32>,
-    /// An exit sooner than this is a startup failure. Default: 2 s.
+    /// An exit sooner than this is a startup failure, under [`Mode::Always`] whatever its code:
+    /// what is to run always has not started when it ends at once. Default: 2 s.
     pub startup_grace: Duration,
-    /// Whether an exit within `startup_grace` is a failure whatever its code. Default: no.
+    /// Whether an exit within `startup_grace` is a failure whatever its code, to the mode and every
+    /// other budget too. Default: no.
     pub early_exit_fails: bool,
     /// The delay of the first restart in a row. Default: 500 ms.
     pub initial_delay: Duration,
@@ -206,6 +208,15 @@ impl RestartPolicy {
     /// Returns whether `exit` came before the service counts as started.
     pub fn is_startup(&self, exit: &ExitFacts) -> bool {
         exit.start_failed || exit.runtime < self.startup_grace
+    }
+
+    /// Returns whether `exit`, judged as `verdict`, is a start that failed.
+    pub(crate) fn fails_start(&self, exit: &ExitFacts, verdict: Verdict) -> bool {
+        let counts = match verdict {
+            Verdict::Clean => self.mode == Mode::Always && !exit.completes,
+            _ => true,
+        };
+        counts && self.is_startup(exit)
     }
 
     /// Tells that the service has been healthy for `running_for` by now; resets what that resets.

@@ -131,7 +131,7 @@ fn clean_exits_are_not_crashes() {
         mode: Mode::Always,
         ..RestartPolicy::default()
     };
-    let timeline = play(&always, &["0*50"], 0.5);
+    let timeline = play(&always, &["0@2s*50"], 0.5);
     assert_eq!(
         (timeline.runs(), timeline.given_up()),
         (50, None),
@@ -151,6 +151,32 @@ fn clean_exits_are_not_crashes() {
         3,
         "a limit asked for by name counts every restart"
     );
+}
+
+#[test]
+fn what_is_to_run_always_has_not_started_when_it_ends_at_once() {
+    let always = RestartPolicy {
+        mode: Mode::Always,
+        ..RestartPolicy::default()
+    };
+    let timeline = play(&always, &["0@1s*50"], 0.5);
+    let given_up = timeline.given_up().unwrap_or_default();
+    assert_eq!(timeline.runs(), 4, "{timeline}");
+    assert!(
+        given_up.contains("failed to start 4 times in a row (`startup_max` 3"),
+        "{given_up}"
+    );
+    let timeline = play(&RestartPolicy::default(), &["0@1s"], 0.5);
+    assert_eq!((timeline.runs(), timeline.given_up()), (1, None));
+    let mut counters = Counters::default();
+    let one_shot = ExitFacts {
+        completes: true,
+        ..ExitFacts::exited(0, SECOND)
+    };
+    for _ in 0..50 {
+        let decision = always.on_exit(&mut counters, &one_shot, SECOND, 0.5);
+        assert!(matches!(decision, Decision::Restart { .. }), "{decision}");
+    }
 }
 
 #[test]

@@ -147,7 +147,7 @@ proptest! {
             if let Some(max) = policy.startup_max {
                 let (mut used, mut most) = (0, 0);
                 for step in row {
-                    match (step.startup, step.clean) {
+                    match (step.startup, step.clean && policy.mode != Mode::Always) {
                         (false, _) => used = 0,
                         (true, false) => used += 1,
                         (true, true) => {}

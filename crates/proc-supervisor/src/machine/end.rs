@@ -56,7 +56,7 @@ impl Machine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let mut facts = facts(exit.as_ref(), kind);
+        let mut facts = self.facts(exit.as_ref(), kind);
         if self.rules.readiness {
             let ready_for = self.ready_since.map(|since| now.saturating_sub(since));
             facts.healthy_for = Some(ready_for.unwrap_or_default().min(facts.runtime));
@@ -114,7 +114,7 @@ impl Machine {
     pub fn book_missed(&mut self, exit: Exit) -> Vec<Action> {
         let mut actions = Vec::new();
         let at = Duration::from_millis(u64::try_from(exit.at_ms).unwrap_or(0));
-        let facts = facts(Some(&exit), "exit");
+        let facts = self.facts(Some(&exit), "exit");
         let decision = self
             .rules
             .policy
@@ -141,6 +141,22 @@ impl Machine {
         self.restarts = self.restarts.saturating_add(count);
         self.phase = Phase::Backoff;
         self.desired = Desired::Up;
+    }
+
+    /// Returns what the policy goes by. However politely it ended on TERM, being unhealthy or late is
+    /// a failure, which the policy knows from `watchdog` and `timed_out`.
+    fn facts(&self, exit: Option<&Exit>, kind: &'static str) -> ExitFacts {
+        ExitFacts {
+            code: exit.and_then(|exit| exit.code),
+            signal: exit.and_then(|exit| exit.signal),
+            oom: exit.is_some_and(|exit| exit.oom),
+            runtime: exit.map_or(Duration::ZERO, |exit| exit.runtime),
+            start_failed: kind == "timeout",
+            watchdog: kind == "probe",
+            timed_out: kind == "timeout",
+            completes: self.rules.oneshot || self.rules.scheduled,
+            ..ExitFacts::default()
+        }
     }
 
     /// The backend could not start it: a failed start, unless a stop came in between.
@@ -219,21 +235,6 @@ impl Machine {
         if exit.is_some() || self.told != phase.state() {
             self.tell(kind, detail, exit, None, actions);
         }
-    }
-}
-
-/// Returns what the policy goes by. However politely it ended on TERM, being unhealthy or late is
-/// a failure, which the policy knows from the last two facts.
-fn facts(exit: Option<&Exit>, kind: &'static str) -> ExitFacts {
-    ExitFacts {
-        code: exit.and_then(|exit| exit.code),
-        signal: exit.and_then(|exit| exit.signal),
-        oom: exit.is_some_and(|exit| exit.oom),
-        runtime: exit.map_or(Duration::ZERO, |exit| exit.runtime),
-        start_failed: kind == "timeout",
-        watchdog: kind == "probe",
-        timed_out: kind == "timeout",
-        ..ExitFacts::default()
     }
 }
 

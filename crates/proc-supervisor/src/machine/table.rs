@@ -372,6 +372,19 @@ fn a_start_that_takes_too_long_is_a_failed_start() {
 }
 
 #[test]
+fn to_end_well_at_once_is_a_failed_start_unless_it_is_what_the_run_is_for() {
+    for (oneshot, state) in [(false, State::Failed), (true, State::Backoff)] {
+        let mut rules = Rules { oneshot, ..rules() };
+        (rules.policy.mode, rules.policy.startup_max) = (Mode::Always, Some(0));
+        let mut machine = at(Phase::Warming, rules);
+        let exit = exit(0, Duration::ZERO);
+        machine.step(Event::Exited { run: 1, exit }, T0);
+        machine.step(gone(), T0);
+        assert_eq!(machine.state(), state, "oneshot: {oneshot}");
+    }
+}
+
+#[test]
 fn a_startup_probe_holds_running_back() {
     let rules = Rules {
         startup: true,
