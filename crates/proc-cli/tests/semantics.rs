@@ -383,6 +383,46 @@ fn what_is_to_run_always_and_ends_at_once_is_given_up() {
 }
 
 #[test]
+fn a_start_that_takes_too_long_is_told_with_what_its_probe_saw() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let closed = listener.local_addr().expect("bound").port();
+    drop(listener);
+    let late = |name: &str, probe: &str| {
+        let keys = format!("{probe}\nstart_timeout = \"500ms\"\nrestart = {{ mode = \"never\" }}");
+        stays(name, &keys)
+    };
+    let project = TestProject::new(
+        &(late(
+            "a",
+            "ready = { exec = \"sh -c 'echo disk is on fire; exit 4'\", interval = \"20ms\" }",
+        ) + &late(
+            "b",
+            &format!("ready = {{ tcp = \"127.0.0.1:{closed}\", interval = \"20ms\" }}"),
+        ) + &late(
+            "c",
+            "startup = { exec = \"exit 9\", interval = \"20ms\", failures = 1000 }",
+        )),
+    );
+    let up = project.proc(&["up", "-d"]);
+    assert_eq!(up.code, 1, "{up:?}");
+    for (name, told) in [
+        ("a", &["exited with code 4", "disk is on fire"][..]),
+        ("b", &["refused"]),
+        ("c", &["exited with code 9"]),
+    ] {
+        let why = project.ok(&["why", name]);
+        let transition = why.lines().find(|line| line.contains("start timeout"));
+        for told in told {
+            assert!(transition.is_some_and(|line| line.contains(told)), "{why}");
+            assert!(up.stderr.contains(told), "{told}: {up:?}");
+            let instance = project.instance(name);
+            let reason = instance["reason"].as_str().expect("a reason");
+            assert!(reason.contains(told), "{instance}");
+        }
+    }
+}
+
+#[test]
 fn scale_takes_globs_and_groups() {
     let config = "[groups]\nall = [\"web\", \"wsgi\", \"db\"]\n".to_owned()
         + &stays("web", "")

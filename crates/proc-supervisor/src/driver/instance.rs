@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proc_backends::{LogOffsets, Started};
 use proc_core::StopSequence;
-use proc_probe::{ProbeTask, Role};
+use proc_probe::{Evidence, ProbeTask, Role};
 use tokio::task::JoinHandle;
 
 use super::doubt::Doubt;
@@ -176,6 +176,14 @@ impl Instance {
 
     pub(crate) fn probe(&self, role: Role) -> Option<&ProbeTask> {
         self.probes.get(role_name(role))
+    }
+
+    /// Returns what the probe that it waits for on its way up saw last.
+    pub(crate) fn awaited(&self) -> Option<Evidence> {
+        let probe = self
+            .probe(Role::Startup)
+            .or_else(|| self.probe(Role::Ready));
+        probe.map(ProbeTask::evidence)
     }
 }
 

@@ -56,7 +56,7 @@ use crate::graph::Graph;
 use crate::handle::Request;
 use crate::history::History;
 use crate::local_time::LocalTime;
-use crate::machine::{Action, Event};
+use crate::machine::{Action, Event, Timer};
 use crate::options::Begin;
 use crate::recorder::{End, Recorder, Report};
 use crate::request::Finished;
@@ -292,6 +292,9 @@ impl Driver {
             })
             .collect();
         for (key, timer) in due {
+            if timer == Timer::StartTimeout {
+                self.recall(&key);
+            }
             self.drive(&key, Event::Due(timer));
         }
     }

@@ -3,7 +3,7 @@
 use proc_probe::{Change, Probe, ProbeContext, ProbeEvent, ProbeKind, ProbeTask, Role};
 
 use super::instance::role_name;
-use super::{Driver, Msg};
+use super::{Driver, Instance, Msg};
 use crate::machine::Event;
 
 impl Driver {
@@ -105,6 +105,16 @@ impl Driver {
             }
         };
         self.drive(key, event);
+    }
+
+    /// Tells a machine whose start takes too long what its probe saw last. A probe speaks of changes, and one
+    /// that fails from the beginning has none to speak of.
+    pub(super) fn recall(&mut self, key: &str) {
+        let seen = self.instances.get(key).and_then(Instance::awaited);
+        if let Some(seen) = seen {
+            let evidence = seen.to_string();
+            self.drive(key, Event::NotReady { evidence });
+        }
     }
 
     /// Follows the instance's log for as long as a probe waits for a line of it.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proc_backends::Backend;
-use proc_probe::Role;
 
 use super::instance::Part;
 use super::{Driver, Instance};
@@ -170,11 +169,9 @@ impl Driver {
         if !machine.reason().is_empty() || !machine.is_live() {
             return machine.reason().to_owned();
         }
-        let probe = instance
-            .probe(Role::Startup)
-            .or_else(|| instance.probe(Role::Ready));
-        probe
-            .map(|probe| format!("not ready: {}", probe.evidence()))
+        instance
+            .awaited()
+            .map(|evidence| format!("not ready: {evidence}"))
             .unwrap_or_default()
     }
 }
