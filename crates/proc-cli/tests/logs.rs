@@ -282,3 +282,23 @@ fn a_reader_that_went_away_ends_it_quietly() {
         "{stderr}"
     );
 }
+
+#[test]
+fn without_timestamps_no_times_are_kept() {
+    let says = |name: &str, keys: &str| {
+        format!(
+            "[service.{name}]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\nready = {{ log = \"hello\" }}\n{keys}\n"
+        )
+    };
+    let project =
+        TestProject::new(&(says("bare", "log = { timestamps = false }") + &says("timed", "")));
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.ok(&["logs", "bare", "-t"]), "- bare | hello\n");
+    let timed = project.ok(&["logs", "timed", "-t"]);
+    assert!(
+        timed.starts_with("20") && timed.ends_with("Z timed | hello\n"),
+        "{timed}"
+    );
+    let file = std::fs::read_to_string(project.state().join("log/timed.stdout.log"));
+    assert_eq!(file.expect("its log"), "hello\n");
+}

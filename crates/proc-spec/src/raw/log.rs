@@ -19,7 +19,8 @@ table! {
         max_age: Limit,
         /// Compress rotated files.
         compress: bool,
-        /// Keep the time of each line beside the file.
+        /// Keep the times of arrival in the sidecar `….times`, for `logs --timestamps` and `--since`;
+        /// the lines of the file itself bear none either way.
         timestamps: bool,
         /// One file for stdout and stderr.
         merge: bool,
