@@ -228,6 +228,32 @@ fn what_ignores_term_is_killed_after_the_grace() {
 }
 
 #[test]
+fn a_zombie_that_another_one_does_not_reap_holds_nothing_up() {
+    // The zombie is in the command's group; its parent is a `sleep`, in a session of its own.
+    let script =
+        "{ true & exec setsid sh -c 'echo ready; echo $$; exec sleep 1000'; } & read -r _; exit 4";
+    let mut running = Running::start(init(&["--grace", "none"], script));
+    let parent = Pid::from_raw(running.line().parse().expect("a pid")).expect("a pid");
+    running.go();
+    let code = end_in_time(&mut running.init);
+    kill_process(parent, Signal::KILL).expect("the one that does not reap lives");
+    assert_eq!(code, Some(4));
+}
+
+/// Waits for a child's end, and kills one that does not end.
+fn end_in_time(child: &mut Child) -> Option<i32> {
+    let handle = proc_core::Identity::of(child.id())
+        .expect("it was not reaped")
+        .open()
+        .expect("it was not reaped");
+    let ended = handle.wait(Some(std::time::Duration::from_secs(20)));
+    if !ended.expect("a pidfd can be waited for") {
+        child.kill().expect("our own child");
+    }
+    child.wait().expect("our own child").code()
+}
+
+#[test]
 fn single_signals_nothing_when_the_command_ends() {
     let script = "sh -c 'echo $$; exec sleep 1000' & exit 0";
     let mut command = init(&["--single"], script);

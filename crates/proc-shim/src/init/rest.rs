@@ -60,6 +60,9 @@ fn everyone_gone(
         if !sys::has_children() {
             return true;
         }
+        if expired(deadline) {
+            return false; // Children that keep ending would hold the wait up past it.
+        }
         match signals.wait(remaining(deadline)) {
             // A child that was born meanwhile was not killed yet; a second TERM would only confuse.
             Some(libc::SIGCHLD) if signal == Signal::KILL => sys::send_everyone(libc::SIGKILL),
@@ -93,6 +96,9 @@ fn members_gone(
         let Some(first) = members.first() else {
             return true;
         };
+        if expired(deadline) {
+            return false; // As above: members that end one after the other.
+        }
         match first.wait(remaining(deadline)) {
             Ok(true) => {}
             Ok(false) | Err(_) => return false,
@@ -124,8 +130,15 @@ fn members(group: i32) -> Vec<ProcessHandle> {
     let rest = all
         .iter()
         .filter(|p| p.pid != me && (ours.contains(&p.pid) || p.pgid == group.cast_unsigned()));
+    // A zombie is dead, and its parent may never reap it. The handle knows it, not the state: a process whose first thread
+    // has ended while others go on is listed as a zombie too.
     rest.filter_map(|p| Identity::of(p.pid).ok()?.open().ok())
+        .filter(|member| !member.has_exited())
         .collect()
+}
+
+fn expired(deadline: Option<Instant>) -> bool {
+    remaining(deadline).is_some_and(|left| left.is_zero())
 }
 
 fn remaining(deadline: Option<Instant>) -> Option<Duration> {
