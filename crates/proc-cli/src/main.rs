@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         return code;
     }
     let outcome = args::parse().and_then(|(globals, verb)| {
+        unblock_signals(&verb);
         render::set_color(globals.color);
         render::set_tracing(globals.verbose);
         verbs::dispatch(globals, verb)
@@ -33,6 +34,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => ExitCode::from(error.report()),
+    }
+}
+
+/// A caller that blocks TERM must not make us deaf. `init` takes what waits from its queue and loses none of it.
+fn unblock_signals(verb: &verbs::Verb) {
+    if !matches!(verb, verbs::Verb::Init(_)) {
+        proc_core::unblock_signals();
     }
 }
 

@@ -3,9 +3,11 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use common::{Done, TestProject};
+use proc_core::{Identity, Signal};
 
 fn script(project: &TestProject, args: &[&str], text: &str) -> Done {
     let mut all = vec!["script"];
@@ -90,6 +92,53 @@ fn a_script_that_takes_too_long_is_ended_with_its_tree() {
         "setsid sleep 1000 & (trap '' HUP; sleep 1000) & exit 3",
     );
     assert_eq!(done.code, 3, "what it leaves behind is ended: {done:?}");
+}
+
+#[test]
+fn signals_that_the_caller_blocks_reach_every_foreground_verb() {
+    let project = TestProject::empty();
+    let waits = "echo up; exec sleep 1000";
+    project.write("s.sh", waits);
+    project.write(
+        "p.toml",
+        &format!("[[task]]\nname = \"waits\"\ncommand = \"{waits}\"\n"),
+    );
+    for verb in [
+        &["run", "--", "sh", "-c", waits][..],
+        &["script", "s.sh"],
+        &["pipeline", "p.toml"],
+    ] {
+        for asking in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+            let mut child = start_blocked(&project, verb);
+            // A pipeline tells that its task begins, and what a task prints when it has ended.
+            let mut output = BufReader::new(child.stdout.take().expect("piped"));
+            let mut line = String::new();
+            output.read_line(&mut line).expect("a line");
+            assert!(["up\n", "start waits\n"].contains(&&*line), "{line}");
+            let identity = Identity::of(child.id()).expect("it runs");
+            let handle = identity.open().expect("it runs");
+            handle.signal(asking).expect("our own child");
+            let ended = handle.wait(Some(Duration::from_secs(20)));
+            if !ended.expect("a pidfd can be waited for") {
+                child.kill().expect("our own child");
+            }
+            let code = child.wait().expect("our own child").code();
+            assert_eq!(code, Some(128 + asking.raw()), "{verb:?} and {asking}");
+        }
+    }
+}
+
+/// Starts a verb with every signal blocked, its stderr on its stdout.
+fn start_blocked(project: &TestProject, args: &[&str]) -> Child {
+    let plain = project.command(args);
+    let mut command = Command::new("env");
+    command
+        .args(["--block-signal", "sh", "-c", "exec \"$@\" 2>&1", "sh"])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command.spawn().expect("it starts")
 }
 
 #[test]

@@ -74,6 +74,7 @@ pub use stop::{
     Mechanism, Next, ParseStopError, Scope, StopDriver, StopOptions, StopReport, StopSequence,
     StopStep, StopTarget, Survivor, run_stop, stop_tree,
 };
+pub use sys::mask::unblock_signals;
 #[cfg(target_os = "linux")]
 pub use sys::raw::system_call;
 

@@ -2,6 +2,7 @@
 //! `unsafe`, and with `cfg(target_os)`.
 
 mod kill;
+pub(crate) mod mask;
 mod prepared;
 #[cfg(feature = "async")]
 pub(crate) mod readiness;
