@@ -1,7 +1,8 @@
 //! Environment files: `KEY=VALUE` lines in docker compose's grammar.
 //!
 //! * `export KEY=VALUE`, `KEY: VALUE`, blank lines, `#` comments, a byte order mark, CRLF.
-//! * Unquoted values end at the line's end or at ` #`; blanks around them are dropped.
+//! * Unquoted values end at the line's end or at a `#` after a blank; blanks around them are dropped. `KEY=#x` is `#x`, and
+//!   `KEY= # note` is empty, as in a shell; compose itself drops the blank first and takes the note for the value.
 //! * Single quotes are literal (`\'` is a quote), double quotes know `\n`, `\t`, `\"`, `\\`, `\$` and
 //!   their like; both may span lines.
 //! * `$X`, `${X}`, `${X:-default}`, `${X:?message}` expand outside single quotes, from the keys above
@@ -194,10 +195,11 @@ impl<'a> Parser<'a> {
             .map_or(self.text.len(), |end| self.at + end);
         self.at = end;
         let line = &self.text[start..end];
-        // `#` starts a comment after a blank or as the value's first character.
+        // The blank may be one that was skipped before the value.
+        let before = |at: usize| self.text[..start + at].chars().next_back();
         let comment = line
             .char_indices()
-            .find(|(at, c)| *c == '#' && line[..*at].chars().next_back().is_none_or(is_blank));
+            .find(|(at, c)| *c == '#' && before(*at).is_some_and(is_blank));
         let value = comment.map_or(line, |(at, _)| &line[..at]).trim_end();
         self.expand(value, start)
     }
@@ -317,7 +319,11 @@ mod tests {
             ("A: 1", "1"),
             ("A=", ""),
             ("A=  # note", ""),
-            ("A=#note", ""),
+            ("A=\t# note", ""),
+            ("A: # note", ""),
+            ("A=#ff0000", "#ff0000"),
+            ("A=#a # note", "#a"),
+            ("A=##", "##"),
             ("A=b c", "b c"),
             ("A=b # note", "b"),
             ("A=b# no note", "b# no note"),
