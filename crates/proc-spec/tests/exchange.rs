@@ -191,6 +191,84 @@ fn systemd_units() {
     assert!(failure(ImportFormat::Systemd, "[Service]\nUser=x\n").contains("has no `ExecStart=`"));
 }
 
+#[test]
+fn systemd_prefixes_and_specifiers() {
+    for (unit, start, command, lost) in [
+        ("u", "/w --sock %t/w.sock", "/w|--sock|/run/w.sock", ""),
+        (
+            "u",
+            "/w %S %C %L %E %u %T %%",
+            "/w|/var/lib|/var/cache|/var/log|/etc|root|/tmp|%",
+            "",
+        ),
+        ("w@x", "/w %i %p %N %n", "/w|x|w|w@x|w@x.service", ""),
+        ("a-b@c-d\\x2de", "/w %j %I", "/w|b|c/d-e", ""),
+        ("u", "/w '%i'", "/w|", ""),
+        (
+            "u",
+            "@/usr/bin/dockerd dockerd -H fd://",
+            "/usr/bin/dockerd|-H|fd://",
+            "not `dockerd`",
+        ),
+        ("u", "+/w", "/w", "privileges"),
+        ("u", "!/w", "/w", "privileges"),
+        ("u", "-!!/w $A", "sh: /w $A", "privileges"),
+        ("u", ":/w $A", "/w|$A", ""),
+    ] {
+        let text = format!("[Service]\nExecStart={start}\n");
+        let (project, losses) = imported(
+            ImportFormat::Systemd,
+            &[(&format!("{unit}.service"), &text)],
+        );
+        let service = &project.services[0];
+        let found = match service.command.as_ref().unwrap() {
+            Command::Shell(text) => format!("sh: {text}"),
+            Command::Argv(words) => words.join("|"),
+            Command::Script(_) => panic!("systemd has no scripts"),
+        };
+        assert_eq!(found, command, "{start}");
+        assert_eq!(losses.len(), usize::from(!lost.is_empty()), "{losses:?}");
+        assert!(losses.iter().all(|loss| loss.contains(lost)), "{losses:?}");
+    }
+    for (start, message) in [
+        (
+            "/w %m",
+            "f:2: `ExecStart=`: the specifier `%m` is not known here",
+        ),
+        ("|/w", "f:2: `ExecStart=`: the prefix `|`"),
+        (
+            "@/w",
+            "f:2: `ExecStart=`: the prefix `@` needs a second word",
+        ),
+    ] {
+        let failed = failure(
+            ImportFormat::Systemd,
+            &format!("[Service]\nExecStart={start}\n"),
+        );
+        assert!(failed.starts_with(message), "{failed}");
+    }
+}
+
+#[test]
+fn a_systemd_template_wants_an_instance_and_a_users_unit_its_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = dir.path().join("systemd/user");
+    std::fs::create_dir_all(&user).unwrap();
+    for (file, start, message) in [
+        (
+            dir.path().join("w@.service"),
+            "/w %i",
+            "copy it to `w@NAME.service`",
+        ),
+        (user.join("w.service"), "/w %t/s", "`%t` of a user's unit"),
+    ] {
+        std::fs::write(&file, format!("[Service]\nExecStart={start}\n")).unwrap();
+        let error = import(ImportFormat::Systemd, &file).unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.message.contains(message), "{error}");
+    }
+}
+
 /// Something of everything.
 const SHOP: &str = "[project]\nname='shop'\n[groups]\nall=['db','web']\n[service.db]\ncommand='./db'\nuser='pg'\n[service.web]\nargv=['./web', '100% $x', '']\ncwd='/srv/web'\ninstances=2\nenv={A='a \"b\" %'}\nneeds={db='ready'}\nready={tcp='127.0.0.1:80'}\nlimits={nofile=9, memory='1MiB'}\n[service.sh]\ncommand='a | b'\n";
 

@@ -1,13 +1,17 @@
 //! Unit files of systemd.
 
+mod exec;
+mod specifiers;
+
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use exec::Exec;
+
 use super::draft::{Draft, literal, name, put};
 use super::ini::{Dialect, Item, parse};
 use super::{ImportError, Imported, nothing, read_file};
-use crate::command::join;
 use crate::units::format_duration;
 
 pub(crate) fn import(path: &Path) -> Result<Imported, ImportError> {
@@ -28,9 +32,13 @@ pub(crate) fn import(path: &Path) -> Result<Imported, ImportError> {
             hooks: 0,
             draft: &mut draft,
         };
+        let mut no_start = None;
         for section in &sections {
             for item in &section.items {
                 if let Err(why) = import.key(&section.name, item) {
+                    if is_start(&section.name, item) {
+                        no_start.get_or_insert((item.line, format!("`ExecStart=`: {why}")));
+                    }
                     import.draft.lose(
                         file,
                         item.line,
@@ -42,7 +50,15 @@ pub(crate) fn import(path: &Path) -> Result<Imported, ImportError> {
         }
         let service = import.service;
         if !service.contains_key("command") {
-            return Err(nothing(file, "`ExecStart=` in `[Service]`"));
+            let nothing = nothing(file, "`ExecStart=` in `[Service]`");
+            let Some((line, message)) = no_start else {
+                return Err(nothing);
+            };
+            return Err(ImportError {
+                line,
+                message,
+                ..nothing
+            });
         }
         draft.add(unit.clone(), service);
     }
@@ -50,6 +66,11 @@ pub(crate) fn import(path: &Path) -> Result<Imported, ImportError> {
         return Err(nothing(path, "`.service` file"));
     }
     Ok(draft.finish())
+}
+
+/// Tells whether the line names the command; an empty one only takes back those before.
+fn is_start(section: &str, item: &Item) -> bool {
+    section == "Service" && item.key == "ExecStart" && !item.value.is_empty()
 }
 
 fn units(path: &Path) -> Vec<PathBuf> {
@@ -95,7 +116,7 @@ impl Unit<'_> {
         if item.value.is_empty() {
             return Err("an empty value, which resets a list, is not followed".to_owned());
         }
-        let value = specifiers(&item.value, self.file)?;
+        let value = specifiers::resolve(&item.value, self.file)?;
         match section {
             "Unit" => self.unit(item, &value),
             "Service" => self.service(item, &value),
@@ -152,8 +173,8 @@ impl Unit<'_> {
             "ExecStart" if table.contains_key("command") => {
                 return Err("a second command is not run".to_owned());
             }
-            "ExecStart" => put(table, &["command"], command(value)?),
-            "ExecStop" => put(table, &["stop", "command"], command(value)?),
+            "ExecStart" => return command(table, &["command"], value),
+            "ExecStop" => return command(table, &["stop", "command"], value),
             "ExecReload" => return self.reload(value),
             "ExecStartPre" => return self.hook("pre_start", value),
             "ExecStartPost" => return self.hook("post_start", value),
@@ -278,8 +299,9 @@ impl Unit<'_> {
         self.hooks += 1;
         let mut hook = Table::new();
         put(&mut hook, &["name"], format!("{phase}-{}", self.hooks));
-        put(&mut hook, &["command"], command(value)?);
-        if value.starts_with('-') {
+        let exec = Exec::parse(value)?;
+        put(&mut hook, &["command"], exec.command.as_str());
+        if exec.may_fail {
             put(&mut hook, &["on_failure"], "ignore");
         }
         let hooks = self
@@ -294,7 +316,7 @@ impl Unit<'_> {
         if let Some(Value::Array(list)) = list {
             list.push(Value::Table(hook));
         }
-        Ok(())
+        exec.lost()
     }
 
     fn environment(&mut self, value: &str) -> Result<(), String> {
@@ -309,50 +331,11 @@ impl Unit<'_> {
     }
 }
 
-/// Takes the prefixes off a command. There is no shell in systemd, but variables there are; a shell expands them.
-fn command(value: &str) -> Result<String, String> {
-    let plain = value.trim_start_matches(['-', ':']);
-    if plain.starts_with(['@', '+', '!', '|']) {
-        return Err(format!("the prefix `{}` has no counterpart", &plain[..1]));
-    }
-    let words = shlex::split(plain).ok_or("a quote has no end")?;
-    let words = words.into_iter().map(|word| {
-        let name = |text: &str| {
-            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        if word.strip_prefix('$').is_some_and(name) {
-            word // Alone it is split into words, as systemd does.
-        } else if word.contains("${") {
-            format!(
-                "\"{}\"",
-                word.replace('\\', "\\\\")
-                    .replace('"', "\\\"")
-                    .replace('`', "\\`")
-            )
-        } else {
-            join([&word.replace("$$", "$")])
-        }
-    });
-    Ok(literal(&words.collect::<Vec<_>>().join(" ")))
-}
-
-fn specifiers(value: &str, file: &Path) -> Result<String, String> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let mut out = String::new();
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match (c, c == '%') {
-            (_, false) => out.push(c),
-            (_, true) => match chars.next() {
-                Some('%') | None => out.push('%'), // At the end: CPUQuota=50%.
-                Some('n') => out.push_str(&format!("{stem}.service")),
-                Some('N' | 'p') => out.push_str(&stem),
-                Some('h') => out.push_str("${HOME}"),
-                Some(other) => return Err(format!("the specifier `%{other}` is not known")),
-            },
-        }
-    }
-    Ok(out)
+/// Sets a command, and says what of it is lost.
+fn command(table: &mut Table, key: &[&str], value: &str) -> Result<(), String> {
+    let exec = Exec::parse(value)?;
+    put(table, key, exec.command.as_str());
+    exec.lost()
 }
 
 fn number(value: &str) -> Result<i64, String> {
