@@ -164,6 +164,40 @@ fn an_exclusive_script_refuses_a_second_one() {
     assert_eq!(script(&project, &["--exclusive", &name], "exit 0").code, 0);
 }
 
+#[test]
+fn an_exclusive_name_is_held_as_long_as_the_script_runs() {
+    let project = TestProject::empty();
+    let name = format!("toolkit-killed-{}", std::process::id());
+    let exclusive = ["--exclusive", &*name];
+    for inline in ["--inline", "--combined"] {
+        project.write("s.sh", "echo $$; exec sleep 1000");
+        let mut first = start(&project, &["script", "--exclusive", &name, inline, "s.sh"]);
+        let mut pid = String::new();
+        BufReader::new(first.stdout.take().expect("piped"))
+            .read_line(&mut pid)
+            .expect("a line");
+        let left = Identity::of(pid.trim().parse().expect("a pid")).expect("it runs");
+        let left = left.open().expect("it runs");
+        first.kill().expect("our own child");
+        first.wait().expect("our own child");
+        let second = script(&project, &exclusive, "echo never");
+        left.signal(Signal::KILL).expect("it outlives its parent");
+        left.wait(None).expect("a pidfd can be waited for");
+        assert_eq!((second.code, second.stdout.as_str()), (1, ""), "{inline}");
+        assert!(second.stderr.contains("already running"), "{second:?}");
+        assert_eq!(script(&project, &exclusive, "exit 0").code, 0);
+    }
+    // What outlives the script by intention does not keep the name.
+    let detached = ["--exclusive", &name, "--detach-allowed"];
+    let done = script(&project, &detached, "sleep 1000 >/dev/null 2>&1 & echo $!");
+    let next = script(&project, &exclusive, "exit 0");
+    let left = Identity::of(done.stdout.trim().parse().expect("a pid")).expect("it runs");
+    let left = left.open().expect("it runs");
+    left.signal(Signal::KILL).expect("it outlives the script");
+    left.wait(None).expect("a pidfd can be waited for");
+    assert_eq!((done.code, next.code), (0, 0), "{next:?}");
+}
+
 const PIPELINE: &str = r#"
 [[task]]
 name = "build"

@@ -2,9 +2,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 /// The longest name, in bytes.
@@ -19,12 +22,12 @@ pub struct Exclusive {
     dir: PathBuf,
 }
 
-/// A held name; dropping it gives it back.
+/// A held name; dropping it gives it back, whoever else has its descriptor.
 #[derive(Debug)]
 #[must_use = "dropping it gives the name back"]
 pub struct Held {
     name: String,
-    _file: File,
+    file: Arc<OwnedFd>,
 }
 
 /// A name could not be had.
@@ -115,7 +118,7 @@ impl Exclusive {
             .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
         Ok(Held {
             name: name.to_owned(),
-            _file: file,
+            file: Arc::new(file.into()),
         })
     }
 
@@ -143,6 +146,18 @@ impl Held {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the descriptor that has the lock: a process with a copy of it has the name when this one was killed.
+    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.file)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing is not enough: what was started in the background may have a copy, and outlive us by intention.
+        _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempPath;
 use thiserror::Error;
 
 use crate::command::{Command, Input};
 use crate::environment::Environment;
+use crate::exclusive::Held;
 use crate::program::{FindError, Program};
 use crate::run::{Finished, Run, RunError};
 use crate::sys;
@@ -17,6 +20,9 @@ use crate::sys;
 /// The descriptor an inline script is read from: high enough that no script uses it by habit, and
 /// a script that does loses nothing, because bash reads through a copy of its own.
 const INLINE_FD: i32 = 119;
+
+/// The descriptor of the name it holds: above what scripts use, and below the lowest usual limit of open files.
+const HELD_FD: i32 = 60;
 
 /// How the name of a script's file is made where nobody says otherwise.
 pub const DEFAULT_PATTERN: &str = "proc-*.bash";
@@ -156,6 +162,7 @@ pub struct Script {
     environment: Environment,
     input: Input,
     foreground: bool,
+    holding: Option<Arc<OwnedFd>>,
 }
 
 /// A script that is ready to be run, as often as wanted; dropping it removes its file.
@@ -181,6 +188,7 @@ impl Script {
             environment: Environment::inherited(),
             input: Input::Null,
             foreground: false,
+            holding: None,
         }
     }
 
@@ -263,6 +271,13 @@ impl Script {
         self
     }
 
+    /// Has it hold a name too: should this process be killed, the name is free only when the script has ended, and whatever
+    /// it left behind with the descriptor open. When `held` is dropped, it is free at once.
+    pub fn holding(mut self, held: &Held) -> Self {
+        self.holding = Some(held.descriptor());
+        self
+    }
+
     /// Checks it and stores it, in a file or in memory.
     ///
     /// # Errors
@@ -298,6 +313,9 @@ impl Script {
             .environment(self.environment.clone())
             .input(self.input.clone())
             .foreground(self.foreground);
+        if let Some(held) = &self.holding {
+            command = command.fd(Arc::clone(held), HELD_FD);
+        }
         if let Some(cwd) = &self.cwd {
             command = command.cwd(cwd);
         }

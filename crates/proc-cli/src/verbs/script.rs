@@ -61,7 +61,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let held = args.exclusive.as_deref().map(take).transpose()?;
-    let prepared = script(&args)?.prepare().map_err(of_script)?;
+    let mut script = script(&args)?;
+    if let Some(held) = &held {
+        script = script.holding(held);
+    }
+    let prepared = script.prepare().map_err(of_script)?;
     let grace = args.grace.map_or(Some(GRACE), |grace| grace.0);
     let sequence = StopSequence::graceful(Signal::TERM, grace);
     let run = prepared
