@@ -241,9 +241,32 @@ impl Client {
     ///
     /// As [`Client::info`].
     pub async fn send(&self, name: &str, text: &str, close: bool) -> Result<(), ClientError> {
+        self.send_bytes(name, text.as_bytes(), close).await
+    }
+
+    /// Writes bytes to an instance's standard input, at most 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::info`].
+    pub async fn send_bytes(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        close: bool,
+    ) -> Result<(), ClientError> {
+        let (text, hex) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.to_owned(), String::new()),
+            Err(_) => {
+                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+                (String::new(), digits.collect())
+            }
+        };
+        let name = name.to_owned();
         let request = SendRequest {
-            name: name.to_owned(),
-            text: text.to_owned(),
+            name,
+            text,
+            hex,
             close,
         };
         self.post("send", &request).await.map(|NoOptions {}| ())

@@ -48,7 +48,11 @@ pub struct SendRequest {
     /// The instance.
     pub name: String,
     /// What to write to its standard input.
+    #[serde(default)]
     pub text: String,
+    /// What to write after that, as hexadecimal digits: bytes that are no text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hex: String,
     /// Whether to close its standard input afterwards.
     #[serde(default)]
     pub close: bool,

@@ -329,6 +329,28 @@ fn names_that_mean_nothing_are_code_4() {
 }
 
 #[test]
+fn what_is_sent_from_standard_input_arrives_as_it_is() {
+    let project = TestProject::new(
+        "[service.sink]\ncommand = \"sh -c 'exec cat > got'\"\nstdin = \"pipe\"\n\
+         restart = { mode = \"never\" }\n",
+    );
+    project.ok(&["up", "-d"]);
+    // Every byte there is, and far more than one request takes.
+    let sent: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(31) >> 3) as u8)
+        .collect();
+    std::fs::write(project.path().join("sent"), &sent).expect("write");
+    let mut send = project.command(&["send", "sink", "--close"]);
+    send.stdin(std::fs::File::open(project.path().join("sent")).expect("it is there"));
+    let send = send.output().expect("proc runs");
+    assert!(send.status.success(), "{send:?}");
+    project.ok(&["wait", "sink", "--for", "exited"]);
+    let got = std::fs::read(project.path().join("got")).expect("it is there");
+    assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+    assert_eq!(project.proc(&["send", "nobody"]).code, 4);
+}
+
+#[test]
 fn scale_send_and_signal_reach_their_service() {
     let project = TestProject::new(
         "[service.echo]\ncommand = \"sh -c 'trap \\\"echo got usr1\\\" USR1; echo up; \

@@ -23,24 +23,36 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    let text = match args.text {
-        Some(text) if text != "-" => text + if args.no_newline { "" } else { "\n" },
-        _ => standard_input()?,
+    let send = |bytes: &[u8], close| {
+        context.ask(async |client| client.send_bytes(&args.name, bytes, close).await)
     };
-    context.ask(async |client| client.send(&args.name, &text, args.close).await)?;
+    match args.text {
+        Some(text) if text != "-" => {
+            let text = text + if args.no_newline { "" } else { "\n" };
+            send(text.as_bytes(), args.close)?;
+        }
+        _ => {
+            copy_input(|bytes| send(bytes, false))?;
+            // Also where nothing came: whether there is such a service is to be told.
+            send(b"", args.close)?;
+        }
+    }
     Ok(exit::OK)
 }
 
-/// Reads what fits into one request.
-fn standard_input() -> Result<String, CliError> {
-    const LIMIT: u64 = 512 * 1024;
-    let mut text = String::new();
-    let input = std::io::stdin().lock();
-    let read = input.take(LIMIT + 1).read_to_string(&mut text);
-    read.map_err(|error| CliError::new(exit::FAILED, format!("cannot read stdin: {error}")))?;
-    if text.len() as u64 > LIMIT {
-        let message = format!("standard input is larger than {LIMIT} bytes");
-        return Err(CliError::new(exit::FAILED, message));
+/// Hands on what standard input has, as it comes and at most so much at once, until its end.
+fn copy_input(mut send: impl FnMut(&[u8]) -> Result<(), CliError>) -> Result<(), CliError> {
+    const PIECE: usize = 64 * 1024;
+    let (mut input, mut piece) = (std::io::stdin().lock(), vec![0; PIECE]);
+    loop {
+        match input.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => send(&piece[..read])?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let text = format!("cannot read stdin: {error}");
+                return Err(CliError::new(exit::FAILED, text));
+            }
+        }
     }
-    Ok(text)
 }
