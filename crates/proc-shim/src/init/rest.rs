@@ -44,6 +44,12 @@ fn gone(
     }
 }
 
+fn reap_orphans(options: &InitOptions) {
+    while let Some((pid, end)) = sys::ended_child() {
+        reap_orphan(options, pid, end);
+    }
+}
+
 /// PID 1 owns its whole pid namespace: one call reaches everybody, and ECHILD is the proof.
 fn everyone_gone(
     options: &InitOptions,
@@ -54,9 +60,7 @@ fn everyone_gone(
     sys::send_everyone(signal.raw());
     sys::send_everyone(libc::SIGCONT);
     loop {
-        while let Some((pid, end)) = sys::ended_child() {
-            reap_orphan(options, pid, end);
-        }
+        reap_orphans(options);
         if !sys::has_children() {
             return true;
         }
@@ -82,9 +86,7 @@ fn members_gone(
 ) -> bool {
     let mut signalled = HashSet::new();
     loop {
-        while let Some((pid, end)) = sys::ended_child() {
-            reap_orphan(options, pid, end);
-        }
+        reap_orphans(options);
         let members = members(group);
         for member in &members {
             if signalled.insert(member.pid()) {
@@ -94,6 +96,8 @@ fn members_gone(
             }
         }
         let Some(first) = members.first() else {
+            // Who has ended since the look for children is a member no more, and ours all the same.
+            reap_orphans(options);
             return true;
         };
         if expired(deadline) {
