@@ -329,6 +329,29 @@ fn names_that_mean_nothing_are_code_4() {
 }
 
 #[test]
+fn a_project_that_ends_at_once_is_told_as_it_ended() {
+    let project = TestProject::empty();
+    for (command, code) in [("true", 0), ("sh -c 'echo bad luck; exit 3'", 1)] {
+        project.write(
+            "proc.toml",
+            &format!(
+                "[project]\non_exit = \"stop\"\n[service.a]\ncommand = \"{command}\"\n\
+                 restart = {{ mode = \"never\" }}\n"
+            ),
+        );
+        // Whatever of it is still there when somebody looks.
+        for _ in 0..10 {
+            let done = project.proc(&["up", "-d"]);
+            assert_eq!(done.code, code, "{done:?}");
+            assert_eq!(done.stderr.contains("error: `a`: "), code == 1, "{done:?}");
+            assert_eq!(done.stderr.contains("a | bad luck"), code == 1, "{done:?}");
+            // What was told may have been its last words but one.
+            project.ok(&["down"]);
+        }
+    }
+}
+
+#[test]
 fn what_is_sent_from_standard_input_arrives_as_it_is() {
     let project = TestProject::new(
         "[service.sink]\ncommand = \"sh -c 'exec cat > got'\"\nstdin = \"pipe\"\n\

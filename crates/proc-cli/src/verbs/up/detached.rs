@@ -5,8 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use proc_api::{Client, ClientError, Info};
+use proc_core::ProcessEnd;
 use proc_policy::{ExitFacts, Verdict};
+use proc_shim::ExitRecord;
 use proc_spec::Project;
+use proc_supervisor::offline;
 use proc_supervisor::{Desired, LastExit, ProjectStatus, Report, ServiceStatus, State, WaitFor};
 
 use super::Args;
@@ -39,9 +42,54 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         env: std::env::vars_os().collect(),
         cwd: std::env::current_dir()?,
     })?;
-    context.block_on(answers(&mut keeper, &place))?;
+    if let Err(error) = context.block_on(answers(&mut keeper, &place)) {
+        return over(&place, args, &project).unwrap_or(Err(error));
+    }
     drop(launch);
-    context.block_on(wait_until_ready(context, args, &place, &project))
+    let settled = context.block_on(wait_until_ready(context, args, &place, &project));
+    if let Some(code) = settled? {
+        return Ok(code);
+    }
+    keeper.until_gone();
+    let lost = || Err(context.failure(&place, ClientError::NoSupervisor));
+    over(&place, args, &project).unwrap_or_else(lost)
+}
+
+/// Returns what came of a project that has ended by itself, as the records say it; `None` where its supervisor ended in any
+/// other way.
+fn over(place: &Place, args: &Args, project: &Project) -> Option<Outcome> {
+    let ended = ExitRecord::read(&place.keeper_dir()).ok()??.exited;
+    if ended.end.and_then(ProcessEnd::code) != Some(0) {
+        return None;
+    }
+    let status = offline::status(&place.dirs.state).ok()?;
+    let asked =
+        |service: &&ServiceStatus| args.names.is_empty() || args.names.contains(&service.name);
+    let mut messages = Vec::new();
+    for service in status.services.iter().filter(asked) {
+        if let Some(how) = failure_of(service, project) {
+            show_lines_of(place, project, &service.name);
+            messages.push(format!("`{}`: {how}", service.name));
+        }
+    }
+    if messages.is_empty() {
+        render::note("the project has ended");
+        return Some(Ok(exit::OK));
+    }
+    Some(Err(CliError::many(exit::FAILED, messages)))
+}
+
+/// Returns how a service of a project that has ended had failed by itself; one that was stopped with the rest has not.
+fn failure_of(service: &ServiceStatus, project: &Project) -> Option<String> {
+    let exits = service
+        .instances
+        .iter()
+        .filter_map(|i| i.last_exit.as_ref());
+    let mut bad = exits.filter(|exit| !ended_well(service, project, exit));
+    match bad.find_map(|exit| exit.code) {
+        Some(code) => Some(format!("exited with code {code}")),
+        None => (service.state == State::Failed).then(|| service.state.to_string()),
+    }
 }
 
 /// Returns what the keeper runs: this program as the supervisor of the same configuration.
@@ -104,31 +152,43 @@ fn failed_to_start(said: Vec<String>, error: Option<ClientError>) -> CliError {
     )
 }
 
-/// Waits until each wanted service is ready or has failed.
+/// Waits until each wanted service is ready or has failed; `None` where the project ends by itself, as it shall with its
+/// services.
 async fn wait_until_ready(
     context: &Context,
     args: &Args,
     place: &Place,
     project: &Project,
-) -> Outcome {
+) -> Result<Option<u8>, CliError> {
     let client = context.client(place);
     let failed = |error| context.failure(place, error);
+    let status = match client.status().await {
+        Err(ClientError::NoSupervisor) => return Ok(None),
+        status => status.map_err(failed)?,
+    };
+    if is_ending(&status, project) {
+        return Ok(None);
+    }
     let names = match args.names.is_empty() {
         false => args.names.clone(),
-        true => wanted(&client.status().await.map_err(failed)?),
+        true => wanted(&status),
     };
     if names.is_empty() {
-        return Ok(exit::OK);
+        return Ok(Some(exit::OK));
     }
-    match client
+    let settled = client
         .wait(&names, WaitFor::Settled, args.wait_timeout.0)
-        .await
-    {
+        .await;
+    match settled {
         Ok(report) => {
+            if !report.ok() && ends(&client, project).await {
+                return Ok(None);
+            }
             let code = render::report(context, &report, "ready")?;
             show_last_lines(place, project, &report);
-            Ok(code)
+            Ok(Some(code))
         }
+        Err(ClientError::NoSupervisor) => Ok(None),
         Err(ClientError::Refused(problem)) if problem.code == exit::TIMED_OUT => {
             let status = client.status().await.map_err(failed)?;
             let limit = args.wait_timeout.0.unwrap_or_default();
@@ -136,6 +196,18 @@ async fn wait_until_ready(
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+async fn ends(client: &Client, project: &Project) -> bool {
+    match client.status().await {
+        Ok(status) => is_ending(&status, project),
+        Err(error) => matches!(error, ClientError::NoSupervisor),
+    }
+}
+
+/// Returns whether nothing is wanted any more of a project that wanted something.
+fn is_ending(status: &ProjectStatus, project: &Project) -> bool {
+    project.services.iter().any(|service| service.autostart) && wanted(status).is_empty()
 }
 
 /// Returns the services that should be up.
@@ -162,17 +234,8 @@ fn not_ready(status: &ProjectStatus, project: &Project, limit: Duration) -> CliE
 
 /// Returns whether a service is as it should be after a start: ready, waiting for its time, or ended well.
 fn is_fine(service: &ServiceStatus, project: &Project) -> bool {
-    let spec = project.services.iter().find(|s| s.name == service.name);
-    let ended_well = |exit: &LastExit| {
-        let facts = ExitFacts {
-            code: exit.code,
-            signal: exit.signal,
-            oom: exit.oom,
-            ..ExitFacts::default()
-        };
-        spec.is_some_and(|spec| spec.restart.judge(&facts) == Verdict::Clean)
-    };
     let last_exits = || service.instances.iter().map(|i| i.last_exit.as_ref());
+    let ended_well = |exit: &LastExit| ended_well(service, project, exit);
     match service.state {
         State::Scheduled => true,
         State::Exited => last_exits().all(|exit| exit.is_some_and(ended_well)),
@@ -180,17 +243,31 @@ fn is_fine(service: &ServiceStatus, project: &Project) -> bool {
     }
 }
 
+fn ended_well(service: &ServiceStatus, project: &Project, exit: &LastExit) -> bool {
+    let facts = ExitFacts {
+        code: exit.code,
+        signal: exit.signal,
+        oom: exit.oom,
+        ..ExitFacts::default()
+    };
+    let spec = project.services.iter().find(|s| s.name == service.name);
+    spec.is_some_and(|spec| spec.restart.judge(&facts) == Verdict::Clean)
+}
+
 fn show_last_lines(place: &Place, project: &Project, report: &Report) {
-    let sources = sources::writable(project, place);
     for outcome in report.outcomes.iter().filter(|outcome| !outcome.ok) {
-        let name = &outcome.name;
-        for source in sources
-            .iter()
-            .filter(|s| s.shown == *name || s.service == *name)
-        {
-            for line in sources::last_lines(&source.dir, &source.instance, LAST_LINES) {
-                render::note(&format!("{} | {line}", source.shown));
-            }
+        show_lines_of(place, project, &outcome.name);
+    }
+}
+
+fn show_lines_of(place: &Place, project: &Project, name: &str) {
+    let sources = sources::writable(project, place);
+    let named = sources
+        .iter()
+        .filter(|s| s.shown == name || s.service == name);
+    for source in named {
+        for line in sources::last_lines(&source.dir, &source.instance, LAST_LINES) {
+            render::note(&format!("{} | {line}", source.shown));
         }
     }
 }
