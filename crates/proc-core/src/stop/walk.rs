@@ -24,6 +24,12 @@ impl Member {
         }
     }
 
+    /// Says whether we have no permission to signal it.
+    pub(crate) fn refuses(&self) -> bool {
+        self.signal(Signal::PROBE)
+            .is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
+    }
+
     pub(crate) fn into_fd(self) -> Option<Pidfd> {
         Rc::try_unwrap(self.fd?).ok()
     }

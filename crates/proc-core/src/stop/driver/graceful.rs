@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::members::leads_group;
 use super::{MANY, StopDriver};
 use crate::stop::target::Scope;
-use crate::stop::walk;
+use crate::stop::walk::{self, Member};
 use crate::sys::clock;
 use crate::{Mechanism, ProcessHandle, Signal, SignalError};
 
@@ -111,12 +111,8 @@ impl StopDriver {
 
     /// Says whether a best-effort stop may signal nobody at all of those that it is aimed at.
     pub(super) fn is_out_of_reach(&self) -> bool {
-        let refuses = |sent: std::io::Result<()>| {
-            sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
-        };
-        let mut everybody = self.everybody().into_iter();
         self.target.mechanism() == Mechanism::GroupWalk
-            && everybody.all(|member| refuses(member.signal(Signal::PROBE)))
+            && self.everybody().iter().all(Member::refuses)
     }
 
     /// Once the leader has ended (or leads no group): everybody who has not had this step's signal.

@@ -142,10 +142,7 @@ impl StopDriver {
         let signal = self.current_signal();
         let mut survivors: BTreeMap<u32, Survivor> = BTreeMap::new();
         for member in self.everybody() {
-            let denied = member
-                .signal(Signal::PROBE)
-                .is_err_and(|error| error.raw_os_error() == Some(libc::EPERM));
-            let reason = reason(member.stat.state, denied, signal);
+            let reason = reason(member.stat.state, member.refuses(), signal);
             let (pid, comm) = (member.stat.pid, member.stat.name());
             survivors.insert(pid, Survivor { pid, comm, reason });
         }
@@ -158,10 +155,7 @@ impl StopDriver {
             let pid = leader.pid();
             let (comm, state) = crate::sys::stat::Stat::of(pid)
                 .map_or((String::new(), b'?'), |stat| (stat.name(), stat.state));
-            let denied = matches!(
-                leader.signal(Signal::PROBE),
-                Err(crate::SignalError::PermissionDenied { .. })
-            );
+            let denied = self.leader_refuses();
             survivors.entry(pid).or_insert_with(|| Survivor {
                 pid,
                 comm,
