@@ -14,8 +14,9 @@ use crate::slots::SlotFile;
 /// How long after a failed write the next attempt is made.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long after a replacement it is made durable: longer than a start, or an exit and the start after it, takes.
-const CALM: Duration = Duration::from_millis(100);
+/// How long after a replacement it is made durable, as whatever can wait: longer than a start, or an exit and the start after
+/// it, takes.
+pub(super) const CALM: Duration = Duration::from_millis(100);
 
 /// One record and what is still to be done for it.
 #[derive(Debug, Default)]

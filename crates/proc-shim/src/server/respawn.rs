@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use proc_core::ProcessEnd;
 
 use super::Shim;
+use super::start::duplicate;
 use crate::message::{Failure, Respawn, StartSpec};
 
 /// What is needed to start the command again without being asked.
@@ -58,11 +59,7 @@ impl Shim {
         if !spec.cwd.is_dir() {
             spec.cwd = PathBuf::from("/");
         }
-        let fds = again
-            .fds
-            .iter()
-            .map(OwnedFd::try_clone)
-            .collect::<Result<Vec<_>, _>>();
+        let fds = duplicate(&again.fds);
         self.service.respawns = self.service.respawns.saturating_add(1);
         let started = fds
             .map_err(|error| Failure::os("descriptor", &error))

@@ -441,7 +441,7 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-fn duplicate(fds: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
+pub(super) fn duplicate(fds: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
     fds.iter().map(OwnedFd::try_clone).collect()
 }
 

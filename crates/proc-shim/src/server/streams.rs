@@ -9,6 +9,7 @@ use proc_output::{LogOptions, OpenLogError, Stream};
 
 use super::log::Log;
 use super::pace::Pace;
+use super::recorder::CALM;
 
 /// The most bytes taken from one pipe before the others have their turn.
 const TURN: usize = 1024 * 1024;
@@ -19,9 +20,6 @@ const MAX_OLD: usize = 16;
 const SETTLE: Duration = Duration::from_millis(250);
 /// How long the end of the shim waits for them.
 const LAST: Duration = Duration::from_secs(5);
-
-/// How long after they were opened the files are first looked after: longer than it takes the program that waits to begin.
-const CALM: Duration = Duration::from_millis(100);
 
 /// One pipe, or a terminal's master side.
 #[derive(Debug)]
@@ -64,6 +62,7 @@ impl Streams {
             self.sources[at].writer = self.writer_of(self.sources[at].stream);
         }
         self.options = Some(options.clone());
+        // Not while the program waits to begin.
         self.housekeep_at = Some(Instant::now() + CALM);
         Ok(())
     }
