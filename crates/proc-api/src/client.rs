@@ -255,18 +255,15 @@ impl Client {
         bytes: &[u8],
         close: bool,
     ) -> Result<(), ClientError> {
-        let (text, hex) = match std::str::from_utf8(bytes) {
-            Ok(text) => (text.to_owned(), String::new()),
-            Err(_) => {
-                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-                (String::new(), digits.collect())
-            }
+        let (text, bytes) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.to_owned(), Vec::new()),
+            Err(_) => (String::new(), bytes.to_vec()),
         };
         let name = name.to_owned();
         let request = SendRequest {
             name,
             text,
-            hex,
+            bytes,
             close,
         };
         self.post("send", &request).await.map(|NoOptions {}| ())

@@ -157,22 +157,9 @@ async fn why(name: &str, query: &str, handle: &Handle) -> Answer {
     ))
 }
 
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    let digit = |digit: &u8| char::from(*digit).to_digit(16);
-    let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
-            _ => None,
-        })
-        .collect()
-}
-
 async fn send(asked: SendRequest, handle: &Handle) -> Answer {
     let mut bytes = asked.text.into_bytes();
-    let rest =
-        from_hex(&asked.hex).ok_or_else(|| Refusal::bad_request("`hex` is not hexadecimal"))?;
-    bytes.extend(rest);
+    bytes.extend(asked.bytes);
     handle.send_stdin(asked.name, bytes, asked.close).await?;
     Ok(json(&NoOptions {}))
 }

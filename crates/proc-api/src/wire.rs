@@ -50,9 +50,9 @@ pub struct SendRequest {
     /// What to write to its standard input.
     #[serde(default)]
     pub text: String,
-    /// What to write after that, as hexadecimal digits: bytes that are no text.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub hex: String,
+    /// What to write after that: bytes that are no text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bytes: Vec<u8>,
     /// Whether to close its standard input afterwards.
     #[serde(default)]
     pub close: bool,
