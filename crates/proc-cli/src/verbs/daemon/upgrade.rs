@@ -11,7 +11,7 @@ use crate::context::{Context, Place};
 use crate::error::{CliError, Outcome};
 use crate::exit;
 use crate::keeper::{Command, Keeper};
-use crate::verbs::up::detached::answers;
+use crate::verbs::up::detached::begin;
 use crate::verbs::up::launch::Launch;
 
 /// How long the program may take to tell its version.
@@ -112,14 +112,7 @@ async fn check_program(command: &Command) -> Result<(), CliError> {
 /// failure.
 async fn start(place: &Place, command: Command, old: u32) -> Result<proc_api::Info, CliError> {
     let mut keeper = Keeper::find_or_launch(place)?;
-    let answered = match keeper.start(command) {
-        Ok(()) => answers(&mut keeper, place).await,
-        Err(error) => {
-            keeper.end()?;
-            Err(error)
-        }
-    };
-    let info = answered?;
+    let info = begin(&mut keeper, place, command).await?;
     if info.pid == old {
         let text = format!("pid {old} still answers");
         return Err(CliError::new(exit::FAILED, text));

@@ -37,12 +37,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         who: who("up"),
     }
     .leave(&place)?;
-    keeper.start(Command {
+    let command = Command {
         argv: command_line(context, args, &place)?,
         env: std::env::vars_os().collect(),
         cwd: std::env::current_dir()?,
-    })?;
-    if let Err(error) = context.block_on(answers(&mut keeper, &place)) {
+    };
+    if let Err(error) = context.block_on(begin(&mut keeper, &place, command)) {
         return over(&place, args, &project).unwrap_or(Err(error));
     }
     drop(launch);
@@ -113,9 +113,17 @@ fn command_line(context: &Context, args: &Args, place: &Place) -> Result<Vec<OsS
     Ok(argv)
 }
 
-/// Waits until the supervisor answers. Should it end first, its keeper is ended as well, and what
-/// it said is the failure.
-pub(crate) async fn answers(keeper: &mut Keeper, place: &Place) -> Result<Info, CliError> {
+/// Starts the supervisor and waits until it answers. Should it not begin, or end first, its keeper is ended as well, and
+/// what it said is the failure.
+pub(crate) async fn begin(
+    keeper: &mut Keeper,
+    place: &Place,
+    command: Command,
+) -> Result<Info, CliError> {
+    if let Err(error) = keeper.start(command) {
+        end_keeper(place)?;
+        return Err(error);
+    }
     let client = Client::new(&place.dirs.runtime).with_patience(ANSWER);
     let ended = tokio::select! {
         info = client.info() => match info {
@@ -124,11 +132,13 @@ pub(crate) async fn answers(keeper: &mut Keeper, place: &Place) -> Result<Info, 
         },
         _ = keeper.ended() => None,
     };
-    if let Some(keeper) = Keeper::find(place) {
-        keeper.end()?;
-    }
+    end_keeper(place)?;
     let said = sources::last_lines(&place.keeper_dir(), keeper::INSTANCE, LAST_LINES);
     Err(failed_to_start(said, ended))
+}
+
+fn end_keeper(place: &Place) -> Result<(), CliError> {
+    Keeper::find(place).map_or(Ok(()), Keeper::end)
 }
 
 /// Makes a failure of what the supervisor printed before it ended.
