@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::TestProject;
 use serde_json::Value;
@@ -35,6 +35,20 @@ impl Drop for Sleeper {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts a script as the leader of a group, and waits for the pid that it prints.
+fn group(script: &str) -> (Child, BufReader<ChildStdout>, String) {
+    let mut leader = Command::new("sh")
+        .args(["-c", script])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh starts");
+    let mut lines = BufReader::new(leader.stdout.take().expect("a pipe"));
+    let mut member = String::new();
+    lines.read_line(&mut member).expect("a pid");
+    (leader, lines, member)
 }
 
 fn json(text: &str) -> Value {
@@ -257,15 +271,7 @@ fn running_supervisors_are_registered() {
 #[test]
 fn a_group_is_ended_when_its_leader_has_ended() {
     let project = TestProject::empty();
-    let mut leader = Command::new("sh")
-        .args(["-c", "sleep 1000 & sleep 1000 & echo $!"])
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sh starts");
-    let mut lines = BufReader::new(leader.stdout.take().expect("a pipe"));
-    let mut member = String::new();
-    lines.read_line(&mut member).expect("a pid");
+    let (mut leader, mut lines, mut member) = group("sleep 1000 & sleep 1000 & echo $!");
     leader.wait().expect("ours");
     let sent = project.ok(&["kill", "--group", "--signal", "0", member.trim()]);
     assert!(sent.contains("to 2"), "{sent}");
@@ -317,15 +323,7 @@ fn who_may_not_be_signalled_is_told_at_once() {
 #[test]
 fn a_group_is_ended_by_the_pid_of_any_member() {
     let project = TestProject::empty();
-    let mut leader = Command::new("sh")
-        .args(["-c", "sleep 1000 & echo $!; wait"])
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sh starts");
-    let mut lines = BufReader::new(leader.stdout.take().expect("a pipe"));
-    let mut member = String::new();
-    lines.read_line(&mut member).expect("a pid");
+    let (mut leader, mut lines, mut member) = group("sleep 1000 & echo $!; wait");
     project.ok(&["kill", "--group", member.trim()]);
     let ended = leader.wait().expect("ours");
     assert_eq!(ended.signal(), Some(15));
