@@ -75,15 +75,7 @@ enum Result {
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let aims = open_all(&args)?;
-    let results: Vec<_> = std::thread::scope(|threads| {
-        let args = &args;
-        let end = |aim| threads.spawn(move || end(args, aim));
-        let running: Vec<_> = aims.iter().map(end).collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().expect("ending does not panic"))
-            .collect()
-    });
+    let results = at_once(&aims, |aim| end(&args, aim));
     let mut code = exit::OK;
     let mut documents = Vec::new();
     for (aim, result) in aims.iter().zip(results) {
@@ -99,6 +91,21 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         render::json(&documents)?;
     }
     Ok(code)
+}
+
+/// Does something with each of them at the same time, so that they share one grace; the results are in order.
+fn at_once<T: Sync, R: Send>(all: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    std::thread::scope(|threads| {
+        let each = &each;
+        let running: Vec<_> = all
+            .iter()
+            .map(|one| threads.spawn(move || each(one)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("ending does not panic"))
+            .collect()
+    })
 }
 
 /// Opens every process before the first signal, so that a wrong pid ends nobody.
@@ -123,10 +130,8 @@ fn aim(args: &Args, process: ProcessHandle) -> Aim {
     if !args.group || pgid == pid {
         return Aim::Process(process);
     }
-    let leader = Identity::of(pgid)
-        .ok()
-        .and_then(|leader| leader.open().ok());
-    leader.map_or(Aim::Group(pid, Leaderless(pgid)), Aim::Process)
+    let leader = ProcessHandle::of(pgid);
+    leader.map_or_else(|_| Aim::Group(pid, Leaderless(pgid)), Aim::Process)
 }
 
 fn open_pid(pid: u32, start: Option<u64>) -> std::result::Result<ProcessHandle, CliError> {

@@ -5,9 +5,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use proc_core::{
-    Identity, Mechanism, ProcessHandle, Scope, Signal, SignalError, StopOptions, StopReport,
-    StopSequence, list, stop_tree,
+    Mechanism, ProcessHandle, Scope, Signal, SignalError, StopOptions, StopReport, StopSequence,
+    list, stop_tree,
 };
+
+use super::at_once;
 
 /// How often members that were born meanwhile are looked for.
 const ROUNDS: usize = 100;
@@ -32,7 +34,14 @@ impl Leaderless {
             if members.is_empty() || !all.survivors.is_empty() {
                 break;
             }
-            for report in stop_each(&members, sequence) {
+            let stop = |member: &ProcessHandle| {
+                let options = StopOptions {
+                    scope: Scope::Single,
+                    ..StopOptions::default()
+                };
+                stop_tree(member, sequence, options)
+            };
+            for report in at_once(&members, stop) {
                 let report = report?;
                 all.signalled += report.signalled;
                 all.escalated |= report.escalated;
@@ -68,9 +77,8 @@ impl Leaderless {
             |info: &list::ProcessInfo| info.pgid == self.0 && info.state != list::State::Zombie;
         let found = list::all()?.into_iter().filter(in_it);
         let opened = found.filter_map(|info| {
-            let identity = Identity::of(info.pid).ok()?;
-            let same = identity.start_ticks == info.start_ticks;
-            same.then(|| identity.open().ok()).flatten()
+            let member = ProcessHandle::of(info.pid).ok()?;
+            (member.identity().start_ticks == info.start_ticks).then_some(member)
         });
         let members: Vec<ProcessHandle> = opened.collect();
         // The number is the group's as long as somebody is in it. Who has it as a pid leads a new group.
@@ -79,25 +87,4 @@ impl Leaderless {
         }
         Ok(members)
     }
-}
-
-/// Stops all of them at the same time, so that they share one grace.
-fn stop_each(members: &[ProcessHandle], sequence: &StopSequence) -> Vec<io::Result<StopReport>> {
-    let stop = |member| {
-        let options = StopOptions {
-            scope: Scope::Single,
-            ..StopOptions::default()
-        };
-        stop_tree(member, sequence, options)
-    };
-    std::thread::scope(|threads| {
-        let running: Vec<_> = members
-            .iter()
-            .map(|member| threads.spawn(move || stop(member)))
-            .collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().expect("a stop does not panic"))
-            .collect()
-    })
 }
