@@ -87,7 +87,7 @@ fn members_gone(
     let mut signalled = HashSet::new();
     loop {
         reap_orphans(options);
-        let members = members(group);
+        let members = left(group);
         for member in &members {
             if signalled.insert(member.pid()) {
                 // It may have ended since the look; then there is nothing to signal.
@@ -107,6 +107,17 @@ fn members_gone(
             Ok(true) => {}
             Ok(false) | Err(_) => return false,
         }
+    }
+}
+
+/// Returns who is left, and says nobody only after a second look: a member that forks and ends during the first one is seen as
+/// ended, and its child, born behind the listing, not at all.
+fn left(group: i32) -> Vec<ProcessHandle> {
+    let seen = members(group);
+    if seen.is_empty() {
+        members(group)
+    } else {
+        seen
     }
 }
 
